@@ -1,0 +1,3 @@
+import { listenAsStub } from './stub.js';
+
+listenAsStub(Number(process.argv[2]));

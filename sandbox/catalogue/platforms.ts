@@ -1,0 +1,34 @@
+import { stableId } from '../ids.js';
+import { PLATFORM_DATA, type PlatformData } from './platform-data.js';
+
+export interface Platform extends PlatformData {
+  connectionDefinitionId: string;
+}
+
+/** Every platform of the catalogue, by display name. */
+export const PLATFORMS: readonly Platform[] = PLATFORM_DATA.map((data) => ({
+  ...data,
+  connectionDefinitionId: stableId('conn_def', data.platform),
+})).sort((a, b) => a.name.localeCompare(b.name));
+
+const byId = new Map(PLATFORMS.map((platform) => [platform.platform, platform]));
+
+export function findPlatform(platform: string): Platform | undefined {
+  return byId.get(platform);
+}
+
+export interface FormField {
+  name: string;
+  label: string;
+  type: 'password' | 'text';
+  placeholder: string;
+}
+
+/** What the widget page asks for: nothing with OAuth, else an API key. */
+export function connectionForm({ oauth, name }: Platform): FormField[] {
+  return oauth ? [] : [{ name: 'apiKey', label: 'API key', type: 'password', placeholder: `Your ${name} API key` }];
+}
+
+export function markUrl(root: string, platform: Platform): string {
+  return `${root}/marks/${platform.platform}.svg`;
+}

@@ -1,0 +1,35 @@
+import { randomBytes } from 'node:crypto';
+import type { Owner } from './identity.js';
+
+const LIFETIME_MS = 60 * 60_000;
+const MAX_TOKENS = 20_000;
+
+export interface LinkToken {
+  token: string;
+  owner: Owner;
+  createdAt: number;
+  expiresAt: number;
+}
+
+/** The opaque proofs of identity that a token answer carries and the widget page hands back when it stores a connection. */
+export class LinkTokens {
+  #tokens = new Map<string, LinkToken>();
+
+  issue(prefix: 'evt' | 'req', owner: Owner, lifetimeMs = LIFETIME_MS): LinkToken {
+    const createdAt = Date.now();
+    const link = { token: `${prefix}_${randomBytes(24).toString('base64url')}`, owner, createdAt, expiresAt: createdAt + lifetimeMs };
+    this.#tokens.set(link.token, link);
+    if (this.#tokens.size > MAX_TOKENS) this.#tokens.delete(this.#tokens.keys().next().value as string);
+    return link;
+  }
+
+  /** The owner a live token was issued to; undefined for an unknown or expired one. */
+  owner(token: string): Owner | undefined {
+    const link = this.#tokens.get(token);
+    return link && link.expiresAt > Date.now() ? link.owner : undefined;
+  }
+
+  clear(): void {
+    this.#tokens.clear();
+  }
+}

@@ -1,0 +1,27 @@
+// npm run openapi:export: writes openapi.yaml from the routes; with --check it only compares, and fails when they differ.
+import { readFile, writeFile } from 'node:fs/promises';
+import { stringify } from 'yaml';
+import { buildApp } from '../src/app.js';
+import { loadConfig } from '../src/config.js';
+import { createLogger } from '../src/observability/logger.js';
+import { openDatabase } from '../src/persistence/database.js';
+
+// Nothing is dialled: the document comes from the routes' schemas alone.
+const database = await openDatabase({ url: 'postgres://unused.invalid/unused', poolSize: 1, dataDir: undefined });
+const config = loadConfig({ PICA_SECRET_KEY: 'sk_test_unused', ADMIN_API_KEY: 'x'.repeat(32), MIGRATE_ON_START: 'false' });
+const app = await buildApp({ config, database, logger: createLogger('silent', []) });
+await app.ready();
+const document = `# Written by \`npm run openapi:export\` from the routes in src/. Do not edit.\n${stringify(app.swagger(), { aliasDuplicateObjects: false, lineWidth: 140 })}`;
+await app.close();
+await database.close();
+
+if (process.argv.includes('--check')) {
+  if (await readFile('openapi.yaml', 'utf8') !== document) {
+    console.error('openapi.yaml differs from the routes: run npm run openapi:export and commit it.');
+    process.exit(1);
+  }
+  console.log('openapi.yaml agrees with the routes');
+} else {
+  await writeFile('openapi.yaml', document);
+  console.log('wrote openapi.yaml');
+}

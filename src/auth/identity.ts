@@ -1,0 +1,129 @@
+import type { FastifyRequest } from 'fastify';
+import Type from 'typebox';
+import { Problem } from '../errors.js';
+import { OneOf } from '../schemas.js';
+import { isFromBrowser } from './browser.js';
+import { isPublishable, type Principal } from './principal.js';
+
+/** The kinds of identity the upstream knows (upstream.md, "Issuing an AuthKit token"). */
+export const identityTypes = ['user', 'team', 'organization', 'project'] as const;
+export type IdentityType = (typeof identityTypes)[number];
+
+/** Whose connections: a name of the application's own (1–128 characters) and its kind. */
+export type Identity = Readonly<{ identity: string; identityType: IdentityType }>;
+
+export const IdentitySchema = Type.String({
+  minLength: 1, maxLength: 128, pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$', description: 'Whose: 1–128 characters, no control characters.',
+});
+export const IdentityTypeSchema = OneOf(identityTypes, { description: 'The kind of identity; user unless given.' });
+
+/** The members of a JSON body that may name the identity; `user_id` is the guide's word for `identity` of type `user`. */
+export const IdentityMembers = {
+  identity: Type.Optional(IdentitySchema),
+  identityType: Type.Optional(IdentityTypeSchema),
+  user_id: Type.Optional(IdentitySchema),
+};
+
+/** The headers that may name the identity, for a route's schema; {@link resolveIdentity} judges their values. */
+export const IdentityHeaders = Type.Object({
+  'x-identity': Type.Optional(Type.String({ description: 'Whom the request acts as: 1–128 characters. A key bound to an identity needs none.' })),
+  'x-identity-type': Type.Optional(Type.String({ description: `One of ${identityTypes.join(', ')}; user unless given.` })),
+  'x-user-id': Type.Optional(Type.String({ description: 'The same as x-identity, of type user.' })),
+});
+
+const nobody: NamedIdentity = Object.freeze({});
+
+export type NamedIdentity = { identity?: string | undefined; identityType?: string | undefined; user_id?: string | undefined };
+
+/**
+ * The identity a request acts as, or undefined when nothing names one. In order: bound to the credential, `x-identity`
+ * (+ `x-identity-type`) or `x-user-id`, `named` (the body, or a query). All that are present must agree, else 400
+ * `identity_conflict`; a malformed one is 400 `invalid_request`. From a browser an unbound key may name nobody, unless it
+ * is publishable: 403 `identity_not_trusted`.
+ */
+export function resolveIdentity(principal: Principal | null, headers: FastifyRequest['headers'], named: NamedIdentity = nobody): Identity | undefined {
+  const silent = headers['x-identity'] === undefined && headers['x-identity-type'] === undefined && headers['x-user-id'] === undefined;
+  if (silent && named === nobody) return principal?.identity;
+  const sources: Claim[] = [
+    ...(principal?.identity ? [{ where: 'the credential', ...principal.identity }] : []),
+    ...claim('header.x-identity', text(headers['x-identity']), text(headers['x-identity-type'])),
+    ...userClaim('header.x-user-id', text(headers['x-user-id'])),
+    ...claim('body.identity', named.identity, named.identityType),
+    ...userClaim('body.user_id', named.user_id),
+  ];
+  const first = sources.find((source) => source.identity !== undefined);
+  if (first?.identity === undefined) {
+    if (sources[0]) throw invalid(typeField(sources[0].where), 'names a type without an identity');
+    return undefined;
+  }
+  if (principal && !principal.identity && !isPublishable(principal) && isFromBrowser(headers)) {
+    throw new Problem('identity_not_trusted', 'A browser may not choose whom an unbound key acts as: give it an AuthKit session (POST /authkit/sessions).', {
+      errors: [{ field: first.where, message: 'comes from a browser' }],
+    });
+  }
+  // The first decides the type too: what comes after may agree, but not say of which type a plain `x-identity: 42` is.
+  const identityType = first.identityType ?? 'user';
+  for (const other of sources) {
+    const sameType = other.identityType === undefined || other.identityType === identityType;
+    if ((other.identity ?? first.identity) !== first.identity || !sameType) {
+      throw new Problem('identity_conflict', `${first.where} and ${other.where} name different identities.`, {
+        errors: [{ field: other.where, message: `contradicts ${first.where}` }],
+      });
+    }
+  }
+  return { identity: first.identity, identityType };
+}
+
+/** {@link resolveIdentity}, or 400 `identity_required`. */
+export function requireIdentity(principal: Principal | null, headers: FastifyRequest['headers'], named?: NamedIdentity): Identity {
+  const identity = resolveIdentity(principal, headers, named);
+  if (identity) return identity;
+  throw new Problem('identity_required', 'Name an identity: a key bound to one, the header x-identity or x-user-id, or identity in the body.', {
+    errors: [{ field: 'header.x-identity', message: 'is required' }],
+  });
+}
+
+/** A type alone names nobody, but must fit whom the others name. */
+type Claim = { where: string; identity: string | undefined; identityType: IdentityType | undefined };
+
+function claim(where: string, identity: string | undefined, identityType: string | undefined): Claim[] {
+  if (identity === undefined) {
+    if (identityType === undefined) return [];
+  } else {
+    checkIdentity(where, identity);
+  }
+  if (identityType !== undefined && !identityTypes.includes(identityType as IdentityType)) {
+    throw invalid(typeField(where), `must be one of ${identityTypes.join(', ')}`);
+  }
+  return [{ where, identity, identityType: identityType as IdentityType | undefined }];
+}
+
+function typeField(where: string): string {
+  return where.startsWith('header') ? 'header.x-identity-type' : 'body.identityType';
+}
+
+function checkIdentity(where: string, identity: string): void {
+  if (identity.length < 1 || identity.length > 128) throw invalid(where, 'must have 1–128 characters');
+  // eslint-disable-next-line no-control-regex -- control characters are exactly what is refused
+  if (/[\u0000-\u001f\u007f-\u009f]/.test(identity)) throw invalid(where, 'must not contain control characters');
+  // The database would store each of them as the same replacement character, and two identities would become one.
+  if (/\p{Surrogate}/u.test(identity)) throw invalid(where, 'must not contain unpaired surrogates');
+}
+
+function userClaim(where: string, identity: string | undefined): Claim[] {
+  return identity === undefined ? [] : claim(where, identity, 'user');
+}
+
+function text(header: string | string[] | undefined): string | undefined {
+  if (header === undefined) return undefined;
+  const value = Array.isArray(header) ? header.join(', ') : header;
+  if (/^[\x20-\x7e]*$/.test(value)) return value;
+  // Node hands header bytes over as Latin-1; clients send text as UTF-8.
+  const decoded = Buffer.from(value, 'latin1').toString('utf8');
+  return decoded.includes('\ufffd') ? value : decoded;
+}
+
+function invalid(field: string, message: string): Problem {
+  return new Problem('invalid_request', `${field} ${message}.`, { errors: [{ field, message }] });
+}
+

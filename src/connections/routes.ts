@@ -1,0 +1,174 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyRequest } from 'fastify';
+import Type from 'typebox';
+import { isBrowsersWord } from '../auth/browser.js';
+import { type Identity, IdentityHeaders, requireIdentity, resolveIdentity } from '../auth/identity.js';
+import { principalOf } from '../auth/plugin.js';
+import { Problem } from '../errors.js';
+import { IdParams, problems, Ref, sessionProblems, upstreamProblems } from '../schemas.js';
+import { connectionStates, type ConnectionState } from '../upstream/vault.js';
+import {
+  ConnectionPageSchema, ConnectionSchema, type CreateBody, CreateBodySchema, ListQuerySchema, PatchBodySchema, SyncBodySchema, SyncQuerySchema, SyncResponses,
+} from './schemas.js';
+import type { Reconciler } from './reconciler.js';
+import type { Claimant, ConnectionClaim } from './save.js';
+import type { ConnectionService } from './service.js';
+import type { Connection, ConnectionFilter } from './store.js';
+import { streamSync } from './sync-stream.js';
+
+const read = { scope: 'connections:read' } as const;
+const write = { scope: 'connections:write' } as const;
+const bodyProblems = ['payload_too_large', 'unsupported_media_type'] as const;
+const maxMetadataBytes = 16 * 1024;
+
+/** `/connections`: store, list, read, change, delete and sync. */
+export const connectionRoutes: FastifyPluginAsyncTypebox<{ connections: ConnectionService; reconciler: Reconciler }> = async (app, { connections, reconciler }) => {
+  app.addSchema(ConnectionSchema);
+
+  app.post('/connections', {
+    config: { access: { ...write, sessions: true } },
+    schema: {
+      operationId: 'saveConnection', tags: ['connections'], headers: IdentityHeaders, summary: 'Store a connection',
+      description: 'The widget\'s record as it comes, or the guide\'s form. Storing the same key again updates the connection. '
+        + 'Unless CONNECTION_VERIFICATION says otherwise, the vault must have the connection for this identity, and state, name and tags come from there.',
+      body: CreateBodySchema,
+      response: {
+        200: Ref(ConnectionSchema, 'Already there; updated.'),
+        201: Ref(ConnectionSchema, 'Stored.'),
+        ...problems(
+          'identity_required', 'identity_conflict', 'connection_owned_by_other', 'invalid_connection_key', 'environment_mismatch', 'platform_mismatch',
+          'connection_claim_rejected', 'platform_not_allowed', 'connection_not_found', ...bodyProblems, ...sessionProblems, ...upstreamProblems,
+        ),
+      },
+    },
+  }, async (request, reply) => {
+    const { body } = request;
+    const owner = requireIdentity(principalOf(request), request.headers, {
+      identity: body.identity ?? undefined, identityType: body.identityType ?? undefined, user_id: body.user_id ?? undefined,
+    });
+    const { connection, created } = await connections.save(owner, toClaim(body), claimantOf(request));
+    if (created) reply.code(201).header('location', `/connections/${connection.id}`);
+    return present(connection);
+  });
+
+  app.get('/connections', {
+    config: { access: { ...read, sessions: true } },
+    schema: {
+      operationId: 'listConnections', tags: ['connections'], headers: IdentityHeaders, summary: 'List connections', description: 'Newest first, in pages behind a keyset cursor.',
+      querystring: ListQuerySchema, response: { 200: ConnectionPageSchema, ...problems('identity_conflict', 'invalid_cursor', ...sessionProblems) },
+    },
+  }, async (request) => {
+    const { limit, cursor, ...filter } = request.query;
+    const { rows, nextCursor } = await connections.list(narrow(filter, ownerOf(request)), cursor, limit);
+    return { rows: rows.map(present), nextCursor };
+  });
+
+  app.get('/connections/:id', {
+    config: { access: read },
+    schema: {
+      operationId: 'getConnection', tags: ['connections'], headers: IdentityHeaders, summary: 'Get a connection',
+      params: IdParams, response: { 200: Ref(ConnectionSchema), ...problems('connection_not_found') },
+    },
+  }, async (request) => present(await connections.get(request.params.id, ownerOf(request))));
+
+  app.patch('/connections/:id', {
+    config: { access: write },
+    schema: {
+      operationId: 'changeConnection', tags: ['connections'], headers: IdentityHeaders, summary: 'Change a connection\'s name, tags or metadata',
+      params: IdParams, body: PatchBodySchema, response: { 200: Ref(ConnectionSchema), ...problems('connection_not_found', ...bodyProblems) },
+    },
+  }, async (request) => {
+    if (request.body.metadata) refuseUnstorable(request.body.metadata);
+    return present(await connections.change(request.params.id, ownerOf(request), request.body));
+  });
+
+  app.delete('/connections/:id', {
+    config: { access: write },
+    schema: {
+      operationId: 'deleteConnection', tags: ['connections'], headers: IdentityHeaders, summary: 'Delete a connection',
+      description: 'Deletes it upstream too, unless `upstream=false`.',
+      params: IdParams,
+      querystring: Type.Object({ upstream: Type.Boolean({ default: true }) }, { additionalProperties: false }),
+      response: { 204: Type.Null({ description: 'Deleted.' }), ...problems('connection_not_found', ...upstreamProblems) },
+    },
+  }, async (request, reply) => {
+    await connections.remove(request.params.id, ownerOf(request), request.query.upstream);
+    return reply.code(204).send(null);
+  });
+
+  app.post('/connections/sync', {
+    config: { access: write },
+    schema: {
+      operationId: 'syncConnections', tags: ['connections'], headers: IdentityHeaders, summary: 'Sync an identity\'s connections with the vault',
+      description: 'Stores what the vault has, takes over states, and marks what the vault no longer has as `failed`. With `all=true` it does so '
+        + 'for every identity and answers with server-sent events: `progress`, then `done` or `failed`. Leaving ends it.',
+      querystring: SyncQuerySchema,
+      body: SyncBodySchema,
+      response: {
+        ...SyncResponses,
+        ...problems('identity_required', 'identity_conflict', 'unbound_key_required', 'sync_in_progress', ...bodyProblems, ...upstreamProblems),
+      },
+    },
+  }, async (request, reply) => {
+    if (request.query.all) return streamSync(request, reply, reconciler);
+    return connections.sync(requireIdentity(principalOf(request), request.headers, request.body));
+  });
+};
+
+function claimantOf(request: FastifyRequest): Claimant {
+  const principal = principalOf(request);
+  const { platforms = [], reconnect } = principal.session ?? {};
+  return {
+    fromBrowser: isBrowsersWord(principal, request.headers), bound: principal.identity !== undefined,
+    platforms: platforms.length > 0 ? platforms : undefined, reconnect,
+  };
+}
+
+function ownerOf(request: FastifyRequest): Identity | undefined {
+  return resolveIdentity(principalOf(request), request.headers);
+}
+
+function narrow(filter: ConnectionFilter, owner: Identity | undefined): ConnectionFilter {
+  if (!owner) return filter;
+  for (const member of ['identity', 'identityType'] as const) {
+    if (filter[member] !== undefined && filter[member] !== owner[member]) {
+      throw new Problem('identity_conflict', 'The query names another identity than the request acts as.', {
+        errors: [{ field: `query.${member}`, message: 'contradicts the credential or header' }],
+      });
+    }
+  }
+  return { ...filter, ...owner };
+}
+
+function toClaim(body: CreateBody): ConnectionClaim {
+  const { platform, environment, name, tags } = body;
+  return {
+    key: 'connection_key' in body ? String(body.connection_key) : (body as { key: string }).key,
+    platform,
+    environment: environment ?? undefined,
+    state: toState(body),
+    name: name ?? undefined,
+    tags: tags ?? undefined,
+  };
+}
+
+function toState(body: CreateBody): ConnectionState {
+  if (body.state) return connectionStates.find((state) => state === body.state) ?? 'unknown';
+  return 'active' in body && body.active === false ? 'failed' : 'operational';
+}
+
+function refuseUnstorable(metadata: Record<string, unknown>): void {
+  const text = JSON.stringify(metadata);
+  const message = Buffer.byteLength(text) > maxMetadataBytes ? `must be at most ${maxMetadataBytes} bytes of JSON`
+    // Postgres' jsonb does not hold it; JSON.stringify writes it as an escape.
+    : /(?<!\\)(?:\\\\)*\\u0000/.test(text) ? 'must not contain NUL' : undefined;
+  if (message) throw new Problem('invalid_request', `metadata ${message}.`, { errors: [{ field: 'body.metadata', message }] });
+}
+
+function present(connection: Connection) {
+  const { id, key, platform, environment, state, identity, identityType, name, tags, metadata, createdAt, updatedAt, lastUsedAt } = connection;
+  return {
+    id, key, platform, environment, state, identity, identityType, name, tags, metadata: metadata as Record<string, unknown>,
+    createdAt: createdAt.toISOString(), updatedAt: updatedAt.toISOString(), lastUsedAt: lastUsedAt?.toISOString() ?? null,
+  };
+}

@@ -1,0 +1,122 @@
+import Type, { type Static } from 'typebox';
+import { IdentityMembers, IdentitySchema, IdentityTypeSchema } from '../auth/identity.js';
+import { Nullable, OneOf, PageQuery, Ref, Time } from '../schemas.js';
+import { connectionStates } from '../upstream/vault.js';
+
+const printable = '^[^\\u0000-\\u001f\\u007f]*$';
+export const PlatformSchema = Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9._-]+$', description: 'Platform id, such as gmail.' });
+const EnvironmentSchema = OneOf(['test', 'live']);
+const StateSchema = OneOf(connectionStates);
+const KeySchema = Type.String({ minLength: 1, maxLength: 1024, description: 'Upstream connection key, {environment}::{platform}::{group}::{token}.' });
+const NameSchema = Type.String({ maxLength: 256, pattern: printable });
+const TagsSchema = Type.Array(Type.String({ minLength: 1, maxLength: 64, pattern: printable }), { maxItems: 50, uniqueItems: true });
+
+const recordExample = {
+  key: 'test::gmail::default::af92b1c8d07e4f6a9b3c5d1e2f708192', platform: 'gmail', environment: 'test', state: 'operational', name: 'Ada\'s mail',
+};
+const guideExample = {
+  user_id: 'ada', platform: 'gmail', connection_key: recordExample.key, environment: 'test', state: 'operational',
+};
+
+/** The widget's connection record, as it comes: members we do not know are ignored (upstream.md, "Connection record"). */
+const RecordBody = Type.Object({
+  ...IdentityMembers,
+  identity: Type.Optional(Nullable(IdentitySchema)),
+  identityType: Type.Optional(Nullable(IdentityTypeSchema)),
+  user_id: Type.Optional(Nullable(IdentitySchema)),
+  key: KeySchema,
+  platform: PlatformSchema,
+  environment: Type.Optional(Nullable(EnvironmentSchema)),
+  state: Type.Optional(Nullable(Type.String({ maxLength: 64 }))),
+  active: Type.Optional(Nullable(Type.Boolean())),
+  name: Type.Optional(Nullable(NameSchema)),
+  tags: Type.Optional(Nullable(TagsSchema)),
+}, { additionalProperties: true });
+
+/** The form of the guide. */
+const GuideBody = Type.Object({
+  ...IdentityMembers,
+  platform: PlatformSchema,
+  connection_key: KeySchema,
+  environment: Type.Optional(EnvironmentSchema),
+  state: Type.Optional(StateSchema),
+  name: Type.Optional(NameSchema),
+  tags: Type.Optional(TagsSchema),
+}, { additionalProperties: false });
+
+export type CreateBody = Static<typeof RecordBody> | Static<typeof GuideBody>;
+
+/** Either form; which one it is shows in `connection_key`, so that errors speak of the form that was meant. */
+export const CreateBodySchema = Type.Unsafe<CreateBody>({
+  type: 'object',
+  if: { properties: { connection_key: {} }, required: ['connection_key'] },
+  then: GuideBody,
+  else: RecordBody,
+  examples: [recordExample, guideExample],
+});
+
+export const PatchBodySchema = Type.Object({
+  name: Type.Optional(Nullable(NameSchema)),
+  tags: Type.Optional(TagsSchema),
+  metadata: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'Yours to use, 16 KiB of JSON at most; replaces what was there.' })),
+}, { additionalProperties: false, minProperties: 1, examples: [{ name: 'Support inbox', tags: ['support'], metadata: { crmId: 42 } }] });
+
+export const ListQuerySchema = Type.Object({
+  identity: Type.Optional(IdentitySchema),
+  identityType: Type.Optional(IdentityTypeSchema),
+  platform: Type.Optional(PlatformSchema),
+  environment: Type.Optional(EnvironmentSchema),
+  state: Type.Optional(StateSchema),
+  tag: Type.Optional(Type.String({ minLength: 1, maxLength: 64, pattern: printable })),
+  key: Type.Optional(Type.String({ minLength: 1, maxLength: 1024, pattern: printable })),
+  ...PageQuery,
+}, { additionalProperties: false });
+
+export const SyncBodySchema = Type.Object(IdentityMembers, { additionalProperties: false, examples: [{ identity: 'ada' }] });
+
+const connectionExample = {
+  id: '01938f7e-5c1a-7d3e-9b0a-3f2d1c0b9a87', key: recordExample.key, platform: 'gmail', environment: 'test', state: 'operational', identity: 'ada',
+  identityType: 'user', name: 'Ada\'s mail', tags: [], metadata: {}, createdAt: '2026-01-01T00:00:00.000Z', updatedAt: '2026-01-01T00:00:00.000Z', lastUsedAt: null,
+};
+
+/** A connection in answers. */
+export const ConnectionSchema = Type.Object({
+  id: Type.String({ format: 'uuid' }),
+  key: Type.String(),
+  platform: Type.String(),
+  environment: Type.String(),
+  state: Type.String(),
+  identity: Type.String(),
+  identityType: Type.String(),
+  name: Nullable(Type.String()),
+  tags: Type.Array(Type.String()),
+  metadata: Type.Record(Type.String(), Type.Unknown()),
+  createdAt: Time,
+  updatedAt: Time,
+  lastUsedAt: Nullable(Time),
+}, { $id: 'Connection', examples: [connectionExample] });
+
+export const ConnectionPageSchema = Type.Object({ rows: Type.Array(Ref(ConnectionSchema)), nextCursor: Nullable(Type.String()) }, {
+  examples: [{ rows: [connectionExample], nextCursor: null }],
+});
+
+const SyncResultSchema = Type.Object({
+  created: Type.Integer(), updated: Type.Integer(), removed: Type.Integer(), unchanged: Type.Integer(),
+});
+
+export const SyncQuerySchema = Type.Object({
+  all: Type.Boolean({ default: false, description: 'Every identity instead of one; needs a key that is not bound to one.' }),
+}, { additionalProperties: false });
+
+const runExample = { identities: 2, checked: 5, drift: 1, created: 0, updated: 1, removed: 0, failed: 0 };
+
+/** One answer as JSON, or many as server-sent events. */
+export const SyncResponses = {
+  200: {
+    description: 'Synced; with `all=true`, events until everything is.',
+    content: {
+      'application/json': { schema: SyncResultSchema, example: { created: 1, updated: 0, removed: 0, unchanged: 3 } },
+      'text/event-stream': { schema: Type.String(), example: `event: done\ndata: ${JSON.stringify(runExample)}\n\n` },
+    },
+  },
+};

@@ -1,0 +1,138 @@
+import type { UserConnectionModel } from '../persistence/generated/models.js';
+import { Prisma, type PrismaClient } from '../persistence/database.js';
+import { after, newestFirst, type Position } from '../persistence/keyset.js';
+import { appendEvent } from '../persistence/outbox.js';
+import type { Identity } from '../auth/identity.js';
+import { eventOf, eventsOfChange } from './events.js';
+
+/** A stored connection. */
+export type Connection = UserConnectionModel;
+
+export type NewConnection = Identity & Pick<Connection, 'key' | 'platform' | 'environment' | 'state' | 'name' | 'tags'>;
+
+/** What a connection can be looked for by; undefined members do not narrow. */
+export type ConnectionFilter = Partial<Pick<Connection, 'identity' | 'identityType' | 'platform' | 'environment' | 'state' | 'key'>> & { tag?: string | undefined };
+
+export type ConnectionChange = Partial<Pick<Connection, 'name' | 'tags' | 'state' | 'stateReason' | 'identity' | 'identityType'>> & {
+  metadata?: Record<string, unknown>;
+};
+
+/**
+ * Connections in the database. `owner` narrows to one identity's; undefined: anybody's. Every change writes its events to
+ * the outbox in the same transaction.
+ */
+export type ConnectionStore = {
+  /** Undefined when the key is already stored, by whomever. */
+  create(connection: NewConnection): Promise<Connection | undefined>;
+  find(id: string, owner: Identity | undefined): Promise<Connection | undefined>;
+  findByKey(key: string): Promise<Connection | undefined>;
+  /** Newest first, at most `limit` rows after `position`. */
+  list(filter: ConnectionFilter, position: Position | undefined, limit: number): Promise<Connection[]>;
+  /** Undefined when there is no such row any more, or its key is no longer `key`. */
+  update(id: string, owner: Identity | undefined, change: ConnectionChange, key?: string): Promise<Connection | undefined>;
+  remove(id: string): Promise<boolean>;
+  /** The identities that have connections in `environment`, in a stable order, at most `limit` of them after `position`. */
+  identities(environment: string, position: Identity | undefined, limit: number): Promise<Identity[]>;
+  /**
+   * Gives `current` another key and remembers the old one in `replacedKey`. A row that `owner` got for the new key after
+   * `since` (a sync was quicker) makes way; with an older one, or somebody else's, it is `taken`. `changed`: the row is not
+   * as `current` says any more.
+   */
+  replaceKey(current: Connection, owner: Identity, next: Pick<Connection, 'key' | 'state'>, since: Date): Promise<Connection | 'taken' | 'changed'>;
+  /** Clears `replacedKey`, if it still is `key`. */
+  forgetReplaced(id: string, key: string): Promise<void>;
+};
+
+// Prisma gives up on a transaction after 2 s of waiting for a connection and 5 s of work, too soon for a busy database.
+const patience = { maxWait: 10_000, timeout: 15_000 };
+
+export function createConnectionStore(prisma: PrismaClient): ConnectionStore {
+  return {
+    create: (connection) => prisma.$transaction(async (tx) => {
+      const { count } = await tx.userConnection.createMany({ data: [connection], skipDuplicates: true });
+      if (count === 0) return undefined;
+      const created = await tx.userConnection.findUniqueOrThrow({ where: { key: connection.key } });
+      await appendEvent(tx, eventOf('connection.created', created));
+      return created;
+    }, patience),
+    find: async (id, owner) => (await prisma.userConnection.findFirst({ where: { id, ...ownedBy(owner) } })) ?? undefined,
+    findByKey: async (key) => (await prisma.userConnection.findUnique({ where: { key } })) ?? undefined,
+    list: ({ tag, ...filter }, position, limit) => prisma.userConnection.findMany({
+      where: { ...definedOnly(filter), ...(tag === undefined ? {} : { tags: { has: tag } }), ...after(position) },
+      orderBy: newestFirst,
+      take: limit,
+    }),
+    update(id, owner, { metadata, ...change }, key) {
+      const data = { ...change, ...(metadata === undefined ? {} : { metadata: metadata as Prisma.InputJsonObject }) };
+      return prisma.$transaction((tx) => updateRow(tx, { id, ...ownedBy(owner), ...(key === undefined ? {} : { key }) }, data), patience);
+    },
+    remove: (id) => prisma.$transaction((tx) => removeRow(tx, id), patience),
+    async identities(environment, position, limit) {
+      const rows = await prisma.userConnection.groupBy({
+        by: ['identity', 'identityType'],
+        where: {
+          environment,
+          ...(position ? {
+            identity: { gte: position.identity },
+            OR: [{ identity: { gt: position.identity } }, { identityType: { gt: position.identityType } }],
+          } : {}),
+        },
+        orderBy: [{ identity: 'asc' }, { identityType: 'asc' }],
+        take: limit,
+      });
+      return rows as Identity[];
+    },
+    async replaceKey(current, owner, { key, state }, since) {
+      const change = { key, state, stateReason: null, replacedKey: current.key };
+      try {
+        return await prisma.$transaction(async (tx) => {
+          const quicker = await tx.userConnection.findFirst({ where: { key, ...ownedBy(owner), createdAt: { gte: since } } });
+          if (quicker) await removeRow(tx, quicker.id);
+          const after = await updateRow(tx, { id: current.id, key: current.key, ...ownedBy(owner) }, change);
+          if (!after) throw new RowChanged();
+          return after;
+        }, patience);
+      } catch (error) {
+        if (error instanceof RowChanged) return 'changed';
+        // P2002: a unique constraint, here that of the key.
+        if (error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002') return 'taken';
+        throw error;
+      }
+    },
+    forgetReplaced: async (id, key) => void (await prisma.userConnection.updateMany({ where: { id, replacedKey: key }, data: { replacedKey: null } })),
+  };
+}
+
+/** Undoes a transaction whose row has changed under it. */
+class RowChanged extends Error {}
+
+type RowCondition = { id: string; key?: string; identity?: string; identityType?: string };
+
+async function updateRow(tx: Prisma.TransactionClient, where: RowCondition, data: Prisma.UserConnectionUpdateInput): Promise<Connection | undefined> {
+  const before = await lock(tx, where);
+  if (!before) return undefined;
+  const after = await tx.userConnection.update({ where: { id: where.id }, data });
+  for (const event of eventsOfChange(before, after)) await appendEvent(tx, event);
+  return after;
+}
+
+async function removeRow(tx: Prisma.TransactionClient, id: string): Promise<boolean> {
+  const row = await lock(tx, { id });
+  if (!row) return false;
+  await tx.userConnection.delete({ where: { id } });
+  await appendEvent(tx, eventOf('connection.deleted', row));
+  return true;
+}
+
+async function lock(tx: Prisma.TransactionClient, where: RowCondition): Promise<Connection | null> {
+  await tx.$executeRaw`SELECT 1 FROM user_connections WHERE id = ${where.id}::uuid FOR UPDATE`;
+  return tx.userConnection.findFirst({ where });
+}
+
+function ownedBy(owner: Identity | undefined) {
+  return owner ? { identity: owner.identity, identityType: owner.identityType } : {};
+}
+
+function definedOnly<T extends object>(filter: T): T {
+  return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined)) as T;
+}

@@ -1,0 +1,76 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyReply } from 'fastify';
+import Type from 'typebox';
+import { Problem } from '../errors.js';
+import { loadAssets, type Asset } from './assets.js';
+
+/** What the page needs of the gateway: a way to log somebody in, and where the widget lives (unset = the hosted one). */
+export type DemoOptions = {
+  widgetBaseUrl?: string | undefined;
+  login(identity: string, identityType: string): Promise<{ key: string; widgetHeaders: Record<string, string>; expiresAt: string }>;
+};
+
+const HOSTED_WIDGET = 'https://authkit.picaos.com';
+
+const open = { config: { access: 'public' } } as const;
+
+const LoginBody = Type.Object(
+  {
+    identity: Type.String({ minLength: 1, maxLength: 128, pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$' }),
+    identityType: Type.Union(
+      ['user', 'team', 'organization', 'project'].map((type) => Type.Literal(type)),
+      { default: 'user' },
+    ),
+  },
+  { additionalProperties: false },
+);
+
+/**
+ * The page at /demo, its files, and `POST /demo/login`, which hands a short-lived key to whoever asks: development only.
+ * Register it only when `DEMO` is true.
+ */
+export const demoRoutes: FastifyPluginAsyncTypebox<DemoOptions> = async (app, { widgetBaseUrl, login }) => {
+  const assets = loadAssets();
+  const policy = contentSecurityPolicy(new URL(widgetBaseUrl ?? HOSTED_WIDGET).origin);
+
+  const send = (reply: FastifyReply, asset: Asset) =>
+    reply
+      .headers({
+        'content-security-policy': policy,
+        'x-content-type-options': 'nosniff',
+        'referrer-policy': 'strict-origin-when-cross-origin',
+        'cache-control': 'no-cache',
+      })
+      .type(asset.type)
+      .send(asset.content);
+
+  app.get('/demo', { ...open, schema: { hide: true } }, (_request, reply) => send(reply, assets.get('index.html')!));
+
+  app.get('/demo/assets/:file', { ...open, schema: { hide: true, params: Type.Object({ file: Type.String() }) } }, (request, reply) => {
+    const asset = assets.get(request.params.file);
+    if (!asset) throw new Problem('not_found', 'The demo page has no such file.');
+    return send(reply, asset);
+  });
+
+  app.post('/demo/login', { ...open, schema: { hide: true, body: LoginBody } }, async (request, reply) => {
+    const { identity, identityType } = request.body;
+    const credentials = await login(identity, identityType);
+    reply.header('cache-control', 'no-store');
+    return { ...credentials, identity, identityType, widgetBaseUrl };
+  });
+};
+
+/** Own files only; the frame is the widget's; images come from wherever the catalogue says. */
+function contentSecurityPolicy(widgetOrigin: string): string {
+  return [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "connect-src 'self'",
+    "img-src 'self' data: http: https:",
+    `frame-src ${widgetOrigin}`,
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join('; ');
+}

@@ -1,0 +1,59 @@
+import fp from 'fastify-plugin';
+import { Problem } from './errors.js';
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+const maxDepth = 64;
+
+/**
+ * JSON bodies, with one leniency: a request that says `application/json` and sends nothing has no body, instead of a
+ * malformed one (fetch wrappers set the header on every call), and no body counts as `{}`. `__proto__` and `constructor.prototype`
+ * are refused, and so are unpaired surrogates: neither UTF-8 nor the database holds them (RFC 8259 §8.2).
+ */
+export const jsonBodies = fp(async (app) => {
+  const parse = app.getDefaultJsonParser('error', 'error');
+  app.removeContentTypeParser(['application/json', 'text/plain']);
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    if (body.length === 0) return done(null, undefined);
+    const text = decode(body as Buffer);
+    if (text === undefined) return done(refused('is not UTF-8'));
+    return parse(request, text, (error, value) => {
+      if (error) return done(error);
+      if (isDeeperThan(maxDepth, text, value)) return done(refused(`must not be nested deeper than ${maxDepth} levels`));
+      return done(hasUnpairedSurrogate(text, value) ? refused('must not contain unpaired surrogates') : null, value);
+    });
+  });
+  app.addHook('preValidation', (request, _reply, done) => {
+    // No body reads as an empty object: where members are required, the answer then names them.
+    if (request.body === undefined && request.routeOptions.schema?.body) request.body = {};
+    done();
+  });
+}, { name: 'json-bodies' });
+
+function hasUnpairedSurrogate(text: string, value: unknown): boolean {
+  // Only an escape can bring one in, and JSON.stringify writes it as an escape again.
+  return /\\ud[89a-f]/i.test(text) && /(?<!\\)(?:\\\\)*\\ud[89a-f]/.test(JSON.stringify(value));
+}
+
+function decode(body: Buffer): string | undefined {
+  try {
+    // Not leniently: bytes that are no UTF-8 (RFC 8259 §8.1) would all become U+FFFD, and two identities one.
+    return utf8.decode(body);
+  } catch {
+    return undefined;
+  }
+}
+
+// What recurses over a body later (JSON.stringify, the database's own parser) has a stack that runs out.
+function isDeeperThan(depth: number, text: string, value: unknown): boolean {
+  if ((text.match(/[[{]/g)?.length ?? 0) <= depth) return false;
+  let level = [value];
+  for (let passed = 0; level.length > 0; passed += 1) {
+    if (passed > depth) return true;
+    level = level.flatMap((item) => (typeof item === 'object' && item !== null ? Object.values(item) : []));
+  }
+  return false;
+}
+
+function refused(message: string): Problem {
+  return new Problem('invalid_request', `The request body ${message}.`, { errors: [{ field: 'body', message }] });
+}

@@ -1,0 +1,44 @@
+import fp from 'fastify-plugin';
+import { publicProblems } from '../schemas.js';
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import { counter, histogram, remember } from './series.js';
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Prometheus registry of this gateway; label values come from route patterns and codes, never from callers. */
+    metrics: Registry;
+  }
+}
+
+const seconds = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+/** Counts and times every request, and serves `GET /metrics` in the Prometheus text format. */
+export const metrics = fp(async (app) => {
+  const registry = new Registry();
+  app.decorate('metrics', registry);
+  collectDefaultMetrics({ register: registry });
+  const requests = counter({ name: 'http_requests_total', help: 'Requests answered.', registry }, ['method', 'route', 'status']);
+  const duration = histogram({ name: 'http_request_duration_seconds', help: 'Time to answer.', registry }, seconds);
+  const upstream = histogram({ name: 'upstream_duration_seconds', help: 'Time spent waiting for the upstream.', registry }, seconds);
+  const waited = remember((route) => upstream({ route }));
+  const timed = remember((route, method) => duration({ method, route }));
+  const seriesOf = remember((route, method, status) => ({ counted: requests({ method, route, status }), timed: timed(route, method) }));
+
+  app.addHook('onResponse', (request, reply, done) => {
+    const series = seriesOf(request.route, request.method, String(reply.statusCode));
+    series.counted.inc();
+    series.timed.observe(reply.elapsedTime / 1000);
+    if (request.upstreamMs > 0) waited(request.route).observe(request.upstreamMs / 1000);
+    done();
+  });
+
+  app.get('/metrics', {
+    config: { access: 'public' },
+    schema: { tags: ['operations'], operationId: 'metrics', summary: 'Prometheus metrics', produces: ['text/plain'], response: { 200: textResponse, ...publicProblems() } },
+  }, async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()));
+}, { name: 'metrics', dependencies: ['request-log', 'auth'] });
+
+const textResponse = {
+  description: 'The Prometheus text format.',
+  content: { 'text/plain': { schema: { type: 'string' }, example: 'http_requests_total{method="GET",route="/healthz",status="200"} 1' } },
+};

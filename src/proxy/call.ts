@@ -1,0 +1,100 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Connection } from '../connections/store.js';
+import { Problem } from '../errors.js';
+import type { Admission } from './admission.js';
+import { explain } from './explain.js';
+import type { Idempotency, Replay } from './idempotency.js';
+import type { ProxyMetrics } from './metrics.js';
+import { type Plan, planCall, type PlanDependencies } from './plan.js';
+import { Relay, type RelayCall, type RelayDependencies } from './relay.js';
+import { type RequestBody, takeBody } from './request-body.js';
+import { requestHeaders } from './request-headers.js';
+
+export type ProxyDependencies = PlanDependencies & RelayDependencies & {
+  admission: Admission;
+  metrics: ProxyMetrics;
+  idempotency: Idempotency;
+  maxBodyBytes: number;
+  /** Told which connection a call used. */
+  noteUse(connectionId: string): void;
+};
+
+/** Serves one proxied request: plans it, forwards, streams the answer. Every failure is answered; nothing is thrown. */
+export function proxyCall(dependencies: ProxyDependencies, request: FastifyRequest, reply: FastifyReply): void {
+  let leaveSlot = (): void => {};
+  let platform: string | undefined;
+  let explained = false;
+  let replayed = false;
+  const relay = new Relay(dependencies, request, reply, ended);
+  try {
+    const plan = planCall(dependencies, request);
+    if (!(plan instanceof Promise)) return follow(plan);
+    plan.then(follow).catch((error: unknown) => relay.fail(error));
+  } catch (error) {
+    relay.fail(error);
+  }
+
+  function ended(): void {
+    leaveSlot();
+    if (explained) return;
+    const { attempts, outcome } = relay;
+    dependencies.metrics.record({ platform, method: request.method, outcome, attempts, upstreamMs: request.upstreamMs, totalMs: reply.elapsedTime, replayed });
+  }
+
+  function follow({ connection, target, resolution }: Plan): void {
+    if (relay.over) return;
+    relay.planned();
+    platform = connection.platform;
+    const { passthrough, admission, idempotency, maxBodyBytes, timeoutMs, noteUse } = dependencies;
+    const key = idempotencyKey(request);
+    const owner = ownerOf(connection);
+    const callOf = (headers: string[], body: RequestBody['content']): RelayCall => ({
+      owner, connectionId: connection.id, method: request.method, target, headers, connectionKey: connection.key, actionId: resolution.match?.action.id, body,
+      trace: request.trace,
+    });
+    if (request.headers['x-authkit-explain'] === 'true') {
+      const upstream = passthrough.describe(callOf(requestHeaders(request.raw.rawHeaders), null));
+      explained = true;
+      relay.leave();
+      return explain(reply, { connection, target, resolution }, upstream, request.headers['x-connection-id'] !== undefined);
+    }
+    leaveSlot = admission.enter(owner, connection.platform);
+    noteUse(connection.id);
+    takeBody(request.raw, { maxBytes: maxBodyBytes, silenceMs: timeoutMs }, ({ content, length }) => {
+      const headers = requestHeaders(request.raw.rawHeaders);
+      if (length !== undefined && content !== null && !Buffer.isBuffer(content)) headers.push('content-length', String(length));
+      if (key === undefined) return relay.send(callOf(headers, content));
+      const write = { owner, key, method: request.method, connectionId: connection.id, target, body: content };
+      idempotency.begin(write).then((found) => {
+        if ('recorder' in found) return relay.send(callOf(headers, content), found.recorder);
+        replayed = true;
+        relay.leave();
+        replayAnswer(reply, found.replay);
+      }).catch((error: unknown) => relay.fail(error));
+    }, (problem) => relay.fail(problem));
+  }
+}
+
+const owners = new WeakMap<Connection, string>();
+
+/** Whose a connection is, in one word; made once for each connection in memory. */
+function ownerOf(connection: Connection): string {
+  let owner = owners.get(connection);
+  if (owner === undefined) owners.set(connection, owner = `${connection.identityType}:${connection.identity}`);
+  return owner;
+}
+
+function idempotencyKey(request: FastifyRequest): string | undefined {
+  const key = request.headers['idempotency-key'];
+  if (key === undefined || (request.method !== 'POST' && request.method !== 'PATCH')) return undefined;
+  if (typeof key === 'string' && /^[\x20-\x7e]{1,255}$/.test(key)) return key;
+  throw new Problem('invalid_request', 'Idempotency-Key must have 1–255 printable ASCII characters.', {
+    errors: [{ field: 'header.idempotency-key', message: 'must have 1–255 printable ASCII characters' }],
+  });
+}
+
+function replayAnswer(reply: FastifyReply, { status, headers, body }: Replay): void {
+  reply.hijack();
+  reply.raw.writeHead(status, [...headers, 'idempotency-replayed', 'true', 'x-request-id', reply.request.id]);
+  reply.raw.end(body);
+}

@@ -1,0 +1,30 @@
+/** Classifies a header name once and remembers it. The map is bounded: names come from callers and providers. */
+export function rememberNames<T>(classify: (lowerCaseName: string) => T, limit = 2_000): (name: string) => T {
+  const known = new Map<string, T>();
+  return (name) => {
+    const seen = known.get(name);
+    if (seen !== undefined) return seen;
+    const found = classify(name.toLowerCase());
+    if (known.size < limit && name.length <= 128) known.set(name, found);
+    return found;
+  };
+}
+
+/** Hop-by-hop fields, which a proxy never passes on (RFC 9110 §7.6.1), and framing, which each side decides for itself. */
+export const hopByHop: ReadonlySet<string> = new Set([
+  'connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authentication-info', 'proxy-authorization', 'te', 'trailer',
+  'transfer-encoding', 'upgrade', 'http2-settings',
+]);
+
+/** The lower-case names listed in a `Connection` value: they are hop-by-hop too. */
+export function connectionOptions(value: string): string[] {
+  return value.toLowerCase().split(',').map((name) => name.trim()).filter((name) => name !== '' && name !== 'close' && name !== 'keep-alive');
+}
+
+/** The first value of a header in a flat list; `name` is lower-case. */
+export function headerValue(headers: readonly string[], name: string): string | undefined {
+  for (let i = 0; i < headers.length; i += 2) {
+    if (headers[i]!.length === name.length && headers[i]!.toLowerCase() === name) return headers[i + 1];
+  }
+  return undefined;
+}

@@ -1,0 +1,61 @@
+import { Gauge, type Registry } from 'prom-client';
+import type { CacheCounts } from '../cache.js';
+import { counter, histogram, remember } from '../observability/series.js';
+import type { Circuit } from './circuit.js';
+
+/** Who answered a call: the provider, the upstream itself, or we; or nobody, because the caller left or the answer broke off. */
+export type Outcome = 'provider' | 'upstream' | 'gateway' | 'caller_gone' | 'broken_off';
+
+/** What is counted of a call. `platform` undefined: it ended before its connection was known. */
+export type CallRecord = { platform: string | undefined; method: string; outcome: Outcome; attempts: number; upstreamMs: number; totalMs: number; replayed: boolean };
+
+export type ProxyMetrics = { record(call: CallRecord): void };
+
+const seconds = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const ownSeconds = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1];
+const circuitStates = { closed: 0, 'half-open': 1, open: 2 } as const;
+
+/**
+ * The proxy's metrics. Labels hold a connection's platform, the method and who answered: no identity, key or path.
+ *
+ * @param gauges what is read when metrics are asked for
+ */
+export function createProxyMetrics(registry: Registry, gauges: { inFlight(): number; circuit: Circuit; caches: Record<string, CacheCounts> }): ProxyMetrics {
+  const calls = counter({ name: 'proxy_calls_total', help: 'Calls, by who answered.', registry }, ['platform', 'method', 'outcome']);
+  const upstream = histogram({ name: 'proxy_upstream_seconds', help: 'Time to the upstream\'s headers, retries included.', registry }, seconds);
+  const own = histogram({ name: 'proxy_own_seconds', help: 'Time of a call that was not the wait for headers.', registry }, ownSeconds);
+  const retries = counter({ name: 'proxy_retries_total', help: 'Attempts beyond the first.', registry }, ['platform']);
+  const replays = counter({ name: 'proxy_replays_total', help: 'Writes answered with their first answer.', registry }, ['platform']);
+  gauge('proxy_in_flight', 'Calls in flight.', (set) => set({}, gauges.inFlight()));
+  gauge('upstream_circuit', 'State of the circuit: 0 closed, 1 half-open, 2 open.', (set) => set({}, circuitStates[gauges.circuit.state()]));
+  gauge('cache_lookups', 'Look-ups since the start, by cache and whether they hit.', (set) => {
+    for (const [cache, counts] of Object.entries(gauges.caches)) {
+      set({ cache, result: 'hit' }, counts.hits);
+      set({ cache, result: 'miss' }, counts.misses);
+    }
+  }, ['cache', 'result']);
+
+  function gauge(name: string, help: string, read: (set: (labels: Record<string, string>, value: number) => void) => void, labelNames: string[] = []): void {
+    new Gauge({ name, help, labelNames, registers: [registry], collect() {
+      read((labels, value) => this.set(labels, value));
+    } });
+  }
+
+  const timed = remember((platform, method) => ({ upstream: upstream({ platform, method }), own: own({ platform, method }) }));
+  const counted = remember((platform, method, outcome) => calls({ platform, method, outcome }));
+  const retried = remember((platform) => retries({ platform }));
+  const replayedBy = remember((platform) => replays({ platform }));
+
+  return {
+    record({ platform = 'unknown', method, outcome, attempts, upstreamMs, totalMs, replayed }) {
+      counted(platform, method, outcome).inc();
+      if (attempts > 0 && upstreamMs > 0) {
+        const series = timed(platform, method);
+        series.upstream.observe(upstreamMs / 1000);
+        series.own.observe(Math.max(0, totalMs - upstreamMs) / 1000);
+      }
+      if (attempts > 1) retried(platform).inc(attempts - 1);
+      if (replayed) replayedBy(platform).inc();
+    },
+  };
+}

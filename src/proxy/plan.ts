@@ -1,0 +1,59 @@
+import type { FastifyRequest } from 'fastify';
+import type { Choose } from '../connections/cached-choice.js';
+import type { Connection } from '../connections/store.js';
+import { Problem } from '../errors.js';
+import { platformSegment, providerTarget } from './path.js';
+import type { Resolution, ResolveAction } from './resolve-action.js';
+
+/** What a request will be sent as. */
+export type Plan = Readonly<{
+  connection: Connection;
+  resolution: Resolution;
+  /** What follows `/v1/passthrough`, query included. */
+  target: string;
+}>;
+
+export type PlanDependencies = {
+  /** Which connection? See ConnectionService.choose. */
+  choose: Choose;
+  resolveAction: ResolveAction;
+};
+
+const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** Decides how a request goes out: its connection, its action, its path. A promise only where something must be looked up. */
+export function planCall({ choose, resolveAction }: PlanDependencies, request: FastifyRequest): Plan | Promise<Plan> {
+  const platform = platformSegment((request.params as { platform: string }).platform);
+  const target = providerTarget(request.originalUrl);
+  refuseUpgrade(request);
+  const query = target.indexOf('?');
+  const question = { platform, method: request.method, path: query < 0 ? target : target.slice(0, query), given: actionId(request) };
+
+  const connection = choose(platform, connectionId(request), request.identity);
+  if (connection instanceof Promise) {
+    return connection.then(async (found) => finish(found, await resolveAction(question)));
+  }
+  const resolution = resolveAction(question);
+  return resolution instanceof Promise ? resolution.then((found) => finish(connection, found)) : finish(connection, resolution);
+
+  function finish(found: Connection, resolved: Resolution): Plan {
+    return { connection: found, resolution: resolved, target: resolved.match ? resolved.match.prefix + target : `/${platform}${target}` };
+  }
+}
+
+function connectionId(request: FastifyRequest): string | undefined {
+  const id = request.headers['x-connection-id'];
+  if (id === undefined) return undefined;
+  if (typeof id === 'string' && uuid.test(id)) return id;
+  throw new Problem('invalid_request', 'x-connection-id is not a connection\'s id.', { errors: [{ field: 'header.x-connection-id', message: 'must be a UUID' }] });
+}
+
+function actionId(request: FastifyRequest): string | undefined {
+  const id = request.headers['x-pica-action-id'] ?? request.headers['x-one-action-id'];
+  return id === undefined ? undefined : String(id);
+}
+
+function refuseUpgrade(request: FastifyRequest): void {
+  if (request.headers.upgrade === undefined || !/\bupgrade\b/i.test(request.headers.connection ?? '')) return;
+  throw new Problem('upgrade_not_supported', 'The proxy carries HTTP requests and answers; a connection cannot change its protocol here.');
+}

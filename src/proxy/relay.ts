@@ -1,0 +1,303 @@
+import type { ServerResponse } from 'node:http';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Problem } from '../errors.js';
+import { isErrorBody } from '../upstream/client.js';
+import { isTimeout, problemForFailure, problemForStatus } from '../upstream/errors.js';
+import type { Passthrough, PassthroughCall } from '../upstream/passthrough.js';
+import { isOwnRefusal, isRefusal, parseJson, reportUnfinished } from './answers.js';
+import { Attempt, type AttemptListener } from './attempt.js';
+import type { Circuit } from './circuit.js';
+import type { Outcome } from './metrics.js';
+import { headerValue } from './header-names.js';
+import type { Recorder } from './idempotency.js';
+import { passInformation } from './information.js';
+import { type ResponseHead, responseHead, responseTrailers } from './response-headers.js';
+import { releaseLater } from './release.js';
+import { isStale, type RetryBudget, retryDelay } from './retry.js';
+import { serverTiming } from './server-timing.js';
+
+/**
+ * A first chunk of at most this size waits for the end of the parser's run, so that header and body leave in one write. Upstreams
+ * often send the header of a short answer before its body: it waits for that for a moment.
+ */
+const heldBytes = 16 * 1024;
+/** What an answer of the upstream itself may have to be read as its error document. */
+const ownAnswerBytes = 64 * 1024;
+
+/** What is sent, over which connection, and whose that is. */
+export type RelayCall = PassthroughCall & { connectionId: string; owner: string };
+
+export type RelayDependencies = {
+  passthrough: Passthrough;
+  circuit: Circuit;
+  retryBudget: RetryBudget;
+  timeoutMs: number;
+  /** Told which connection a provider, and not the upstream, answered 401 or 403 to. */
+  noteRefusal(connectionId: string): void;
+  /** Headers of ours that hooks may have set by then; they go out where the provider sends none of that name. */
+  ownHeaders: readonly string[];
+};
+
+/**
+ * One call: sends it, again where that is safe and of use, and writes the answer to the caller's socket as it arrives,
+ * past Fastify's serializer. A reader slower than the provider pauses it; a caller that goes away ends the call. Failures
+ * before the first byte become problems, later ones break the answer off so that it cannot be taken for whole.
+ */
+export class Relay implements AttemptListener {
+  attempts = 0;
+  /** Who answered, as far as is known yet. */
+  outcome: Outcome = 'gateway';
+  #lookupMs = 0;
+  readonly #authMs: number;
+  readonly #response: ServerResponse;
+  #started = 0;
+  #call: RelayCall | undefined;
+  #attempt: Attempt | undefined;
+  #recorder: Recorder | undefined;
+  #settling: Promise<void> | undefined;
+  /** The upstream turned the call away itself: no provider has seen it. */
+  #turnedAway = false;
+  #retry: NodeJS.Timeout | undefined;
+  #resume: () => void = () => {};
+  #head: ResponseHead | undefined;
+  #status = 0;
+  /** The upstream's own answer, while it may be its error document. */
+  #examined: Buffer[] | undefined;
+  #held: Buffer | undefined;
+  #headSent = false;
+  #listensForDrain = false;
+  #over = false;
+
+  /** @param ended called once, when nothing more will happen */
+  constructor(
+    private readonly dependencies: RelayDependencies,
+    private readonly request: FastifyRequest,
+    private readonly reply: FastifyReply,
+    private readonly ended: () => void,
+  ) {
+    this.#response = reply.raw;
+    this.#authMs = reply.elapsedTime;
+    this.#response.on('close', this.#onCallerGone);
+  }
+
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** The connection and the action are known; for server-timing. */
+  planned(): void {
+    this.#lookupMs = this.reply.elapsedTime - this.#authMs;
+  }
+
+  /** @param recorder follows the call where its answer is kept; what is known of it counts as kept before the caller has all of it */
+  send(call: RelayCall, recorder?: Recorder): void {
+    if (this.#over) return void recorder?.abandon(false);
+    this.#call = call;
+    this.#recorder = recorder;
+    this.#started = performance.now();
+    this.dependencies.retryBudget.call();
+    this.#try();
+  }
+
+  /** Leaves the answer to somebody else. */
+  leave(): void {
+    this.#finish();
+  }
+
+  /** Answers with a problem where nothing was answered yet, and breaks the answer off otherwise. */
+  fail(error: unknown): void {
+    if (this.#over) return;
+    if (this.#headSent) {
+      this.outcome = 'broken_off';
+      this.#finish();
+      this.#response.destroy();
+      return reportUnfinished(this.#response);
+    }
+    this.#finish();
+    if (this.attempts > 0) void this.reply.header('x-authkit-attempts', this.attempts);
+    if (this.#settling) void this.#settling.then(() => this.reply.send(error));
+    else void this.reply.send(error);
+  }
+
+  onInformation(status: number, rawHeaders: string[]): void {
+    passInformation(this.#response, status, rawHeaders);
+  }
+
+  onAnswer(status: number, rawHeaders: string[], resume: () => void): void {
+    this.#report('answered');
+    this.request.upstreamMs = performance.now() - this.#started;
+    const head = responseHead(status, rawHeaders);
+    if (status >= 400) {
+      const delay = this.#delay({ status, retryAfter: headerValue(head.headers, 'retry-after') });
+      if (delay !== undefined) return this.#tryLater(delay);
+      if (!head.fromProvider && isOwnRefusal(status)) {
+        this.#attempt!.discard();
+        this.#turnedAway = status < 500;
+        this.outcome = 'upstream';
+        return this.fail(problemForStatus(status, (name) => headerValue(head.headers, name)));
+      }
+      if (!head.fromProvider) this.#examined = [];
+      else if (isRefusal(status)) this.dependencies.noteRefusal(this.#call!.connectionId);
+    }
+    this.#recorder?.head(status, head.headers);
+    this.outcome = head.fromProvider ? 'provider' : 'upstream';
+    this.#status = status;
+    this.#head = head;
+    this.#resume = resume;
+    if (!this.#examined) releaseLater(this, head.contentLength !== undefined && head.contentLength <= heldBytes);
+  }
+
+  onChunk(chunk: Buffer): boolean {
+    this.#recorder?.chunk(chunk);
+    if (this.#examined) return this.#examine(chunk);
+    if (!this.#headSent && !this.#held && chunk.length <= heldBytes) {
+      this.#held = chunk;
+      return true;
+    }
+    return this.#write(chunk);
+  }
+
+  onEnd(rawTrailers: string[]): void {
+    if (this.#examined) {
+      this.#turnedAway = isErrorBody(parseJson(Buffer.concat(this.#examined)));
+      if (this.#turnedAway) return this.fail(problemForStatus(this.#status, () => undefined));
+      this.#passExamined();
+    }
+    const recorder = this.#recorder;
+    this.#recorder = undefined;
+    if (recorder) void recorder.end().then(() => this.#end(rawTrailers));
+    else this.#end(rawTrailers);
+  }
+
+  onFailure(error: Error): void {
+    if (this.#head) return this.fail(problemForFailure(error));
+    this.request.upstreamMs = performance.now() - this.#started;
+    // A request that the client will not even write says nothing of the upstream.
+    if (error instanceof Problem || this.#over || (error as { code?: string }).code?.startsWith('UND_ERR_INVALID')) {
+      this.#report('ignored');
+      return this.fail(error);
+    }
+    this.#report('failed');
+    const delay = this.#delay({ sent: this.#attempt!.sent, stale: isStale(error), timedOut: isTimeout(error) });
+    if (delay === undefined) this.fail(problemForFailure(error));
+    else this.#tryLater(delay);
+  }
+
+  #end(rawTrailers: string[]): void {
+    if (this.#over) return;
+    this.#finish();
+    const whole = !this.#headSent;
+    if (whole) this.#sendHead();
+    if (rawTrailers.length > 0) this.#response.addTrailers(responseTrailers(rawTrailers));
+    if (whole && this.#held) this.#writeWhole(this.#held);
+    else this.#response.end(this.#held);
+  }
+
+  /** As text, Node joins head and body into one plain write, which costs half of a gathered one; `end` alone would gather. */
+  #writeWhole(body: Buffer): void {
+    const { socket } = this.#response;
+    socket?.cork();
+    this.#response.write(body.toString('latin1'), 'latin1');
+    socket?.uncork();
+    this.#response.end();
+  }
+
+  #try(): void {
+    this.#retry = undefined;
+    const { circuit, passthrough, timeoutMs } = this.dependencies;
+    try {
+      circuit.admit();
+    } catch (problem) {
+      return this.fail(problem);
+    }
+    this.attempts += 1;
+    this.#attempt = new Attempt(this);
+    passthrough.send(this.#call!, this.#attempt, this.attempts === 1 ? undefined : Math.max(1, timeoutMs - this.#elapsed()));
+  }
+
+  #tryLater(delay: number): void {
+    this.#attempt!.discard();
+    this.#retry = setTimeout(() => this.#try(), delay);
+  }
+
+  #report(result: 'answered' | 'failed' | 'ignored'): void {
+    this.dependencies.circuit.report(result, this.#call!.owner);
+  }
+
+  #delay(outcome: { status: number; retryAfter: string | undefined } | { sent: boolean; stale: boolean; timedOut: boolean }): number | undefined {
+    const { method, body } = this.#call!;
+    const { retryBudget, timeoutMs } = this.dependencies;
+    return retryDelay({ ...outcome, method, hasBody: body !== null, attempts: this.attempts, remainingMs: timeoutMs - this.#elapsed() }, retryBudget);
+  }
+
+  #elapsed(): number {
+    return performance.now() - this.#started;
+  }
+
+  /** Reads what may be the upstream's error document: it becomes a problem of ours, so that the caller knows who spoke. */
+  #examine(chunk: Buffer): boolean {
+    this.#examined!.push(chunk);
+    const bytes = this.#examined!.reduce((sum, { length }) => sum + length, 0);
+    return bytes <= ownAnswerBytes || this.#passExamined();
+  }
+
+  #passExamined(): boolean {
+    const chunks = this.#examined!;
+    this.#examined = undefined;
+    return chunks.reduce((_, chunk) => this.#write(chunk), true);
+  }
+
+  #write(chunk: Buffer): boolean {
+    if (!this.#headSent) this.#flush();
+    if (this.#response.write(chunk)) return true;
+    if (!this.#listensForDrain) {
+      this.#listensForDrain = true;
+      this.#response.on('drain', () => this.#resume());
+    }
+    return false;
+  }
+
+  /** Sends what is known of an answer that did not end in the run of the parser that began it. */
+  release(): void {
+    if (this.#over || this.#headSent) return;
+    this.#flush();
+    // Without a body yet, an event stream's headers would wait for its first event.
+    this.#response.flushHeaders();
+  }
+
+  #flush(): void {
+    this.#sendHead();
+    if (this.#held) this.#response.write(this.#held);
+    this.#held = undefined;
+  }
+
+  #sendHead(): void {
+    this.#headSent = true;
+    const { headers } = this.#head!;
+    for (const name of this.dependencies.ownHeaders) {
+      const value = this.reply.getHeader(name);
+      if (value !== undefined && headerValue(headers, name) === undefined) headers.push(name, String(value));
+    }
+    headers.push('x-authkit-attempts', String(this.attempts), 'server-timing', serverTiming(this.#authMs, this.#lookupMs, this.request.upstreamMs));
+    this.reply.hijack();
+    this.#response.writeHead(this.#status, headers);
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (this.#retry) clearTimeout(this.#retry);
+    this.#response.off('close', this.#onCallerGone);
+    this.#settling = this.#recorder?.abandon(this.#attempt !== undefined && this.#attempt.sent && !this.#turnedAway);
+    this.ended();
+  }
+
+  readonly #onCallerGone = (): void => {
+    const waiting = this.#attempt && !this.#head && !this.#retry;
+    this.outcome = 'caller_gone';
+    this.#finish();
+    reportUnfinished(this.#response);
+    this.#attempt?.cancel();
+    if (waiting) this.#report('ignored');
+  };
+}

@@ -1,0 +1,80 @@
+import type { Logger } from 'pino';
+import { buildApp } from './app.js';
+import { type Config, ConfigError, loadConfig } from './config.js';
+import { createLogger, secretsOfUrl } from './observability/logger.js';
+import { type Database, openDatabase } from './persistence/database.js';
+import { applyMigrations, pendingMigrations } from './persistence/migrate.js';
+
+/** The process: configuration, database, migrations, listener, and a stop in that order reversed. Only this file exits. */
+async function main(): Promise<void> {
+  const config = loadConfig();
+  const logger = createLogger(config.logLevel, [
+    config.secretKey, config.adminApiKey, ...secretsOfUrl(config.database.url), ...secretsOfUrl(config.rateLimit.redisUrl),
+    ...Object.values(config.tracing?.headers ?? {}),
+  ]);
+  const opened: (() => Promise<unknown>)[] = [];
+  // Before anything is opened: as PID 1 of a container, a process without handlers ignores SIGTERM.
+  await stopOnSignals(config, logger, opened, () => start(config, logger, opened));
+}
+
+async function start(config: Config, logger: Logger, opened: (() => Promise<unknown>)[]): Promise<void> {
+  const database = await openDatabase(config.database);
+  opened.push(() => database.close());
+  if (database.engine === 'embedded') {
+    logger.info({ dataDir: config.database.dataDir }, 'embedded database: one process only; set DATABASE_URL for more');
+  }
+  await migrate(config, logger, database);
+  const app = await buildApp({ config, database, logger });
+  opened.push(() => app.close());
+  try {
+    await app.listen({ host: config.host, port: config.port });
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'EADDRINUSE') throw error;
+    throw new Error(`Port ${config.port} on ${config.host} is taken; set PORT to another one.`, { cause: error });
+  }
+}
+
+async function migrate(config: Config, logger: Logger, database: Database): Promise<void> {
+  if (config.migrateOnStart) {
+    const applied = await applyMigrations(database);
+    if (applied.length > 0) logger.info({ applied }, 'migrations applied');
+    return;
+  }
+  const pending = await pendingMigrations(database);
+  if (pending.length > 0) throw new Error(`MIGRATE_ON_START=false and migrations are pending: ${pending.join(', ')}. Run npm run db:migrate.`);
+}
+
+/** Runs `begin`; from now on a signal or an unowned failure closes what was opened, last first, within SHUTDOWN_TIMEOUT_MS. */
+function stopOnSignals(config: Config, logger: Logger, opened: (() => Promise<unknown>)[], begin: () => Promise<void>): Promise<void> {
+  let startup = Promise.resolve();
+  let stopping = false;
+  const stop = async (reason: string, code: number): Promise<void> => {
+    if (stopping) return;
+    stopping = true;
+    logger.info({ reason }, 'stopping');
+    setTimeout(() => {
+      logger.error('something was still running at SHUTDOWN_TIMEOUT_MS');
+      process.exit(1);
+    }, config.shutdownTimeoutMs).unref();
+    // A start that is under way is let through to its end: half a migration is worse than a late stop.
+    await startup.catch(() => {});
+    for (const close of opened.reverse()) await close();
+    logger.info('stopped');
+    process.exit(code);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void stop(signal, 0));
+  for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+    process.on(event, (error: unknown) => {
+      logger.fatal({ err: error }, event);
+      void stop(event, 1);
+    });
+  }
+  startup = begin();
+  return startup;
+}
+
+main().catch((error: unknown) => {
+  // For whoever reads the terminal: one plain text, never a stack.
+  console.error(error instanceof ConfigError ? error.message : `authkit-gateway did not start: ${(error as Error).message}`);
+  process.exit(1);
+});

@@ -1,0 +1,167 @@
+import { connect as connectPlain, isIP, type Socket } from 'node:net';
+import { connect as connectSecure, type ConnectionOptions } from 'node:tls';
+import { Connection, type ConnectionOwner, tickMs } from './connection.js';
+import { HttpError } from './errors.js';
+import { type AnswerHandler, Exchange, type HttpRequest } from './exchange.js';
+
+export type PoolOptions = {
+  /** Connections at most; calls beyond wait in line. */
+  connections: number;
+  connectTimeoutMs: number;
+  bodyTimeoutMs: number;
+  /** How to know the other side, where that is not the usual way. */
+  tls?: Pick<ConnectionOptions, 'ca'>;
+};
+
+/** Probes of the operating system for whether the other side is still there, beyond this silence. */
+const probeAfterMs = 60_000;
+
+/**
+ * Keeps HTTP/1.1 connections to one origin (RFC 9112 §9.3) and sends one request at a time over each: no pipelining. The most
+ * recently used one goes first, so that a quiet pool shrinks. Calls start at the end of the event loop's turn, when what was
+ * already waiting to be read on idle connections has been: a request does not follow bytes that nobody asked for, or an end.
+ */
+export class Pool implements ConnectionOwner {
+  ticks = 0;
+  readonly connectTimeoutMs: number;
+  readonly bodyTimeoutMs: number;
+  readonly #open: () => Socket;
+  readonly #ready: 'connect' | 'secureConnect';
+  readonly #host: string;
+  readonly #limit: number;
+  readonly #all = new Set<Connection>();
+  readonly #idle: Connection[] = [];
+  /** Released in this turn: not to be used before the next. */
+  #rested: Connection[] = [];
+  #waiting: Exchange[] = [];
+  #scheduled = false;
+  #timer: NodeJS.Timeout | undefined;
+  #holds = false;
+  #clock = 0;
+  #session: Buffer | undefined;
+  #closed = false;
+
+  /** @param origin `http:` or `https:`; a path is ignored */
+  constructor(origin: string, { connections, connectTimeoutMs, bodyTimeoutMs, tls }: PoolOptions) {
+    const { protocol, hostname, host, port } = new URL(origin);
+    const name = hostname.replace(/^\[(.*)\]$/, '$1');
+    this.#host = host;
+    this.#limit = connections;
+    this.connectTimeoutMs = connectTimeoutMs;
+    this.bodyTimeoutMs = bodyTimeoutMs;
+    const secure = protocol === 'https:';
+    const address = { host: name, port: Number(port) || (secure ? 443 : 80) };
+    this.#ready = secure ? 'secureConnect' : 'connect';
+    const plainOptions = { ...address, highWaterMark: 64 * 1024 };
+    // RFC 6066 §3: an address is no server name.
+    const secureOptions = { ...tls, ...address, servername: isIP(name) ? '' : name, ALPNProtocols: ['http/1.1'] };
+    this.#open = secure
+      ? () => connectSecure({ ...secureOptions, session: this.#session }).on('session', (session: Buffer) => (this.#session = session))
+      : () => connectPlain(plainOptions);
+  }
+
+  /** Sends a request; everything that happens, its failure too, is told to the handler, and later. */
+  send(request: HttpRequest, handler: AnswerHandler): void {
+    let exchange: Exchange;
+    try {
+      if (this.#closed) throw new HttpError('UND_ERR_DESTROYED', 'the pool is closed');
+      exchange = new Exchange(request, this.#host, handler);
+    } catch (error) {
+      return void setImmediate(() => handler.onError(error as Error));
+    }
+    exchange.waitsSince = this.ticks;
+    this.#waiting.push(exchange);
+    this.#schedule();
+  }
+
+  /** Ends every call with `UND_ERR_DESTROYED`, and every connection. */
+  close(): void {
+    this.#closed = true;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const { handler } of waiting) handler.onError(destroyed());
+    for (const connection of [...this.#all]) connection.fail(destroyed());
+    this.#stopTicking();
+  }
+
+  released(connection: Connection): void {
+    connection.idleSince = this.#clock;
+    this.#rested.push(connection);
+    this.#schedule();
+  }
+
+  gone(connection: Connection): void {
+    this.#all.delete(connection);
+    remove(this.#idle, connection);
+    remove(this.#rested, connection);
+    if (this.#waiting.length > 0) this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(this.#serve);
+  }
+
+  readonly #serve = (): void => {
+    this.#scheduled = false;
+    if (this.#waiting.length > 0) this.#hold();
+    let next = 0;
+    while (next < this.#waiting.length) {
+      const idle = this.#idle.pop();
+      if (idle) idle.start(this.#waiting[next]!);
+      else if (this.#all.size < this.#limit && this.#waiting.length - next > this.#rested.length) this.#connect(this.#waiting[next]!);
+      else break;
+      next += 1;
+    }
+    this.#waiting.splice(0, next);
+    this.#idle.push(...this.#rested);
+    this.#rested = [];
+    if (this.#waiting.length > 0 && this.#idle.length > 0) this.#schedule();
+  };
+
+  #connect(first: Exchange): void {
+    const socket = this.#open().setNoDelay(true).setKeepAlive(true, probeAfterMs).unref();
+    this.#all.add(new Connection(this, socket, this.#ready, first));
+  }
+
+  /** Keeps time, and the process, while there are calls: the sockets themselves hold nothing. */
+  #hold(): void {
+    if (!this.#timer) {
+      this.#clock = performance.now();
+      this.#timer = setInterval(this.#tick, tickMs);
+    } else if (!this.#holds) {
+      this.#timer.ref();
+    }
+    this.#holds = true;
+  }
+
+  readonly #tick = (): void => {
+    this.ticks += 1;
+    this.#clock = performance.now();
+    for (const connection of this.#all) connection.check();
+    while (this.#waiting.length > 0 && (this.ticks - this.#waiting[0]!.waitsSince - 1) * tickMs >= this.connectTimeoutMs) {
+      this.#waiting.shift()!.handler.onError(new HttpError('UND_ERR_CONNECT_TIMEOUT', 'no connection became free in time'));
+    }
+    for (const connection of this.#idle.filter(({ idleSince, idleMs }) => this.#clock - idleSince >= idleMs)) connection.destroy();
+    if (this.#waiting.length > 0 || this.#all.size > this.#idle.length + this.#rested.length) return;
+    this.#holds = false;
+    this.#timer?.unref();
+    if (this.#all.size === 0) this.#stopTicking();
+  };
+
+  #stopTicking(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#holds = false;
+  }
+}
+
+function remove(from: Connection[], connection: Connection): void {
+  const at = from.indexOf(connection);
+  if (at >= 0) from.splice(at, 1);
+}
+
+function destroyed(): HttpError {
+  return new HttpError('UND_ERR_DESTROYED', 'the pool was closed');
+}

@@ -1,0 +1,63 @@
+import type { RequestTrace } from '../observability/trace.js';
+import { connectionKeyHeader } from './connection-key.js';
+import type { AnswerHandler } from './http/exchange.js';
+import { Pool } from './http/pool.js';
+import type { StreamedBody } from './http/upload.js';
+
+export type { AnswerHandler };
+
+export type PassthroughOptions = {
+  /** Root of the upstream, without a trailing slash. */
+  baseUrl: string;
+  secretKey: string;
+  headerPrefix: 'x-pica' | 'x-one';
+  /** Time to connect, to response headers, and between body chunks, in milliseconds. */
+  timeoutMs: number;
+  /** Sockets at most; as many as calls may be in flight, so that none waits for another's. */
+  connections: number;
+};
+
+/** One call through the upstream to a provider. */
+export type PassthroughCall = {
+  method: string;
+  /** What follows `/v1/passthrough`, byte for byte, query included. */
+  target: string;
+  /** Flat list of names and values; credentials are added here. */
+  headers: readonly string[];
+  connectionKey: string;
+  actionId: string | undefined;
+  body: Buffer | StreamedBody | null;
+  /** The trace that the call belongs to; undefined without a collector. */
+  trace?: RequestTrace | undefined;
+};
+
+/** The way to providers: `/v1/passthrough` of the upstream, on a pool of sockets of its own (upstream.md, "Passthrough"). */
+export type Passthrough = {
+  /** @param headersTimeoutMs time to headers where it is not the usual one */
+  send(call: PassthroughCall, handler: AnswerHandler, headersTimeoutMs?: number): void;
+  /** What `send` would put on the wire, secrets included. */
+  describe(call: Omit<PassthroughCall, 'body'>): { path: string; headers: string[] };
+  close(): Promise<void>;
+};
+
+export function createPassthrough({ baseUrl, secretKey, headerPrefix, timeoutMs, connections }: PassthroughOptions): Passthrough {
+  const { origin, pathname } = new URL(baseUrl);
+  const root = `${pathname.replace(/\/+$/, '')}/v1/passthrough`;
+  const secretName = `${headerPrefix}-secret`;
+  const keyName = `${headerPrefix}-connection-key`;
+  const actionName = `${headerPrefix}-action-id`;
+  const withCredentials = ({ headers, connectionKey, actionId }: Omit<PassthroughCall, 'body'>): string[] => {
+    const all = [...headers, secretName, secretKey, keyName, connectionKeyHeader(connectionKey)];
+    if (actionId !== undefined) all.push(actionName, actionId);
+    return all;
+  };
+  const pool = new Pool(origin, { connections, connectTimeoutMs: timeoutMs, bodyTimeoutMs: timeoutMs });
+
+  return {
+    send(call, handler, headersTimeoutMs = timeoutMs) {
+      pool.send({ method: call.method, path: root + call.target, headers: withCredentials(call), body: call.body, headersTimeoutMs }, handler);
+    },
+    describe: (call) => ({ path: root + call.target, headers: withCredentials(call) }),
+    close: async () => pool.close(),
+  };
+}

@@ -1,0 +1,64 @@
+import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
+import ipaddr from 'ipaddr.js';
+import { Problem } from '../errors.js';
+
+/** Looks a host's addresses up; rejects as `dns.lookup` does. */
+export type Resolve = (hostname: string) => Promise<Address[]>;
+export type Address = { address: string; family: number };
+
+export type TargetRules = {
+  /** Let private, link-local and loopback addresses through, and loopback without TLS. */
+  allowPrivate: boolean;
+  resolve?: Resolve;
+};
+
+/** Where a webhook goes: its URL, and the only addresses that may be dialled for it. */
+export type Target = { url: URL; addresses: Address[] };
+
+const privateRanges = new Set(['private', 'loopback', 'linkLocal', 'uniqueLocal', 'carrierGradeNat']);
+const onlyLoopback = 'without TLS it may only go to a loopback address';
+const none = (): Address[] => [];
+const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3');
+
+/**
+ * Resolves a webhook's URL once, so that what was checked is what is dialled (a second look-up could answer differently).
+ * 422 `webhook_target_refused` unless it is https, without credentials, and every address of its host is a public unicast
+ * one; so that no webhook reaches inside: metadata services, neighbours, this machine (OWASP, "SSRF prevention").
+ */
+export async function resolveTarget(text: string, { allowPrivate, resolve = resolveHost }: TargetRules): Promise<Target> {
+  const url = parseTarget(text, allowPrivate);
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const family = isIP(host);
+  const addresses = family === 0 ? await resolve(host).catch(url.protocol === 'http:' ? none : undefined) : [{ address: host, family }];
+  if (url.protocol === 'http:' && addresses.length === 0) throw refused(onlyLoopback);
+  if (addresses.length === 0) throw Object.assign(new Error('the host has no address'), { code: 'ENOTFOUND' });
+
+  for (const { address } of addresses) {
+    const range = rangeOf(address);
+    if (range !== 'unicast' && !(allowPrivate && privateRanges.has(range))) throw refused('its host is, or resolves to, an address that is not public');
+    if (url.protocol === 'http:' && range !== 'loopback') throw refused(onlyLoopback);
+  }
+  return { url, addresses };
+}
+
+function parseTarget(text: string, allowPrivate: boolean): URL {
+  if (!URL.canParse(text)) throw refused('it is not a URL');
+  const url = new URL(text);
+  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && allowPrivate)) throw refused('it must be https');
+  if (url.username || url.password) throw refused('it must not contain credentials');
+  return url;
+}
+
+/** The kind of an address; what an IPv6 address wraps (mapped, NAT64, 6to4, Teredo) is not unicast, whatever is inside. */
+function rangeOf(address: string): string {
+  const ip = ipaddr.process(address.replace(/%.*$/, ''));
+  const range = ip.range();
+  return range === 'unicast' && ip instanceof ipaddr.IPv6 && !ip.match(globalUnicast) ? 'reserved' : range;
+}
+
+function refused(reason: string): Problem {
+  return new Problem('webhook_target_refused', `The webhook's URL is not allowed: ${reason}.`, { errors: [{ field: 'body.url', message: reason }] });
+}
+
+const resolveHost: Resolve = (hostname) => lookup(hostname, { all: true, order: 'verbatim' });

@@ -1,0 +1,31 @@
+import t from 'tap';
+import { openTestDatabase } from '../helpers/database.js';
+import { startGateway } from '../helpers/gateway.js';
+
+const database = await openTestDatabase(t);
+
+t.test('off by default', async (t) => {
+  const gateway = await startGateway(t, 'http://127.0.0.1:9', {}, database);
+  t.equal((await gateway.request('GET', '/connections')).headers.get('ratelimit-limit'), null);
+});
+
+t.test('a key and an identity have their requests a minute each, wherever they come from; strangers are not counted', async (t) => {
+  const gateway = await startGateway(t, 'http://127.0.0.1:9', { RATE_LIMIT_PER_MINUTE: '4' }, database);
+  const key = await gateway.createKey(['connections:read']);
+  const other = await gateway.createKey(['connections:read']);
+  const send = (credential: string, identity?: string) => gateway.request('GET', '/connections', { key: credential, headers: identity ? { 'x-user-id': identity } : {} });
+  for (const remaining of ['3', '2', '1', '0']) {
+    const { status, headers } = await send(key, 'ada');
+    t.match([status, headers.get('ratelimit-limit'), headers.get('ratelimit-remaining')], [200, '4', remaining]);
+    t.ok(Number(headers.get('ratelimit-reset')) <= 60);
+  }
+  const refused = await send(key);
+  t.match([refused.status, refused.json.code], [429, 'rate_limited']);
+  t.ok(Number(refused.headers.get('retry-after')) > 0);
+  t.equal((await send(other, 'ada')).status, 429, 'the identity is used up with any key');
+  t.equal((await send(other, 'bob')).status, 200);
+  for (let i = 0; i < 6; i += 1) {
+    t.equal((await gateway.request('GET', '/connections', { key: 'wrong' })).status, 401);
+    t.equal((await gateway.request('GET', '/healthz', { key: null })).status, 200);
+  }
+});

@@ -1,0 +1,87 @@
+import { readFile } from 'node:fs/promises';
+import t from 'tap';
+import { ConfigError, EnvironmentSchema, loadConfig } from '../src/config.js';
+
+const good = { PICA_SECRET_KEY: 'sk_test_abc', ADMIN_API_KEY: 'x'.repeat(32) };
+
+function problemsOf(env: Record<string, string | undefined>): readonly string[] {
+  try {
+    loadConfig(env);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+  return [];
+}
+
+t.test('.env.example names every variable, and no other', async (t) => {
+  const named = (await readFile('.env.example', 'utf8')).match(/^(?:# )?[A-Z][A-Z0-9_]+(?==)/gm)!.map((line) => line.replace('# ', ''));
+  t.same([...named].sort(), [...Object.keys(EnvironmentSchema.properties), 'POSTGRES_PASSWORD'].sort(), 'and the one docker-compose.yml needs');
+  t.equal(new Set(named).size, named.length);
+});
+
+t.test('.env.example shows the real defaults', async (t) => {
+  const text = await readFile('.env.example', 'utf8');
+  for (const [name, schema] of Object.entries(EnvironmentSchema.properties) as [string, { default?: unknown }][]) {
+    if (schema.default !== undefined) t.match(text, new RegExp(`^# ${name}=${String(schema.default).replace(/[*.?]/g, '\\$&')}$`, 'm'), name);
+  }
+});
+
+t.test('with only the two secrets, everything else has its documented default', async (t) => {
+  const config = loadConfig(good);
+  t.match(config, { host: '127.0.0.1', port: 3000, baseUrl: 'https://api.picaos.com', tokenSource: 'sdk', corsOrigins: '*', proxyTimeoutMs: 30_000, proxyMaxBodyBytes: 104_857_600, environment: 'test' });
+  t.ok(Object.isFrozen(config));
+});
+
+t.test('every bad or missing variable is listed at once, by name, without its value', async (t) => {
+  const env = { PICA_SECRET_KEY: 'hunter2-secret', ADMIN_API_KEY: 'short-secret', PORT: 'http', LOG_LEVEL: 'loud', DATABASE_URL: 'mysql://x', CORS_ORIGINS: 'app.example.com/', PROXY_TIMEOUT_MS: '0' };
+  const problems = problemsOf(env);
+  for (const name of Object.keys(env)) t.ok(problems.some((line) => line.startsWith(name)), name);
+  t.notMatch(problems.join('\n'), /hunter2|short-secret/);
+});
+
+t.test('secrets have no defaults, and an empty value counts as unset', async (t) => {
+  for (const env of [{}, { PICA_SECRET_KEY: '', ADMIN_API_KEY: ' ' }]) {
+    const problems = problemsOf(env);
+    t.equal(problems.length, 2);
+    t.match(problems.join('\n'), /ADMIN_API_KEY is required.*PICA_SECRET_KEY is required|PICA_SECRET_KEY is required.*ADMIN_API_KEY is required/s);
+  }
+});
+
+t.test('a root key under 32 characters is refused', async (t) => {
+  t.equal(problemsOf({ ...good, ADMIN_API_KEY: 'x'.repeat(31) }).length, 1);
+});
+
+t.test('the demo never runs on a live secret', async (t) => {
+  t.match(problemsOf({ ...good, PICA_SECRET_KEY: 'sk_live_abc', DEMO: 'true' })[0], /^DEMO/);
+});
+
+t.test('a REDIS_URL that cannot be read is refused by name, without its value', async (t) => {
+  for (const url of ['http://secret@x', 'redis://', 'redis://:secret%@x', 'redis://:secret@x:port']) {
+    const problems = problemsOf({ ...good, REDIS_URL: url });
+    t.equal(problems.length, 1, url);
+    t.match(problems[0], /^REDIS_URL is not/);
+    t.notMatch(problems[0], /secret/);
+  }
+  t.equal(loadConfig({ ...good, REDIS_URL: 'rediss://:p%40ss@x:6380/1' }).rateLimit.redisUrl, 'rediss://:p%40ss@x:6380/1');
+});
+
+t.test('traces are off without a collector; with one, its headers are read as the OpenTelemetry specification writes them', async (t) => {
+  t.equal(loadConfig({ ...good, OTEL_EXPORTER_OTLP_HEADERS: 'a=b', OTEL_SERVICE_NAME: 'x' }).tracing, undefined);
+  t.same(loadConfig({ ...good, OTEL_EXPORTER_OTLP_ENDPOINT: 'https://otlp.example.com/in/', OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20a=b%2Cc, x-tenant = t1 ,' }).tracing, {
+    endpoint: 'https://otlp.example.com/in', headers: { authorization: 'Bearer a=b,c', 'x-tenant': 't1' }, serviceName: 'authkit-gateway',
+  });
+});
+
+t.test('a collector that could not be reached or told its headers is refused at the start, without their values', async (t) => {
+  for (const endpoint of ['localhost:4318', 'grpc://localhost:4317', 'http://', 'http://user:hunter2@localhost:4318', 'http://localhost:4318?key=hunter2']) {
+    const problems = problemsOf({ ...good, OTEL_EXPORTER_OTLP_ENDPOINT: endpoint });
+    t.match(problems, [/^OTEL_EXPORTER_OTLP_ENDPOINT/], endpoint);
+    t.notMatch(problems.join(''), 'hunter2');
+  }
+  for (const headers of ['hunter2', '=hunter2', 'a b=hunter2', 'a=', 'a=hunter2%', 'a=hunter2%0d%0ax:y', 'a=hunter2\u0394']) {
+    const problems = problemsOf({ ...good, OTEL_EXPORTER_OTLP_HEADERS: headers });
+    t.match(problems, [/^OTEL_EXPORTER_OTLP_HEADERS/], headers);
+    t.notMatch(problems.join(''), 'hunter2');
+  }
+});

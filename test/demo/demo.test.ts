@@ -1,0 +1,46 @@
+import t from 'tap';
+import { startGateway } from '../helpers/gateway.js';
+
+const upstream = 'http://127.0.0.1:9';
+
+t.test('without DEMO=true there is no demo page and no login', async (t) => {
+  const gateway = await startGateway(t, upstream);
+  t.equal((await gateway.request('GET', '/demo')).status, 404);
+  t.equal((await gateway.request('POST', '/demo/login', { json: { identity: 'ada' } })).status, 404);
+});
+
+t.test('the login hands out keys bound to the identity, short-lived, and the widget a session', async (t) => {
+  const gateway = await startGateway(t, upstream, { DEMO: 'true', DEMO_WIDGET_URL: 'http://localhost:4010' });
+  const login = await gateway.request('POST', '/demo/login', { key: null, json: { identity: 'ada', identityType: 'team' } });
+  t.equal(login.status, 200);
+  t.equal(login.headers.get('cache-control'), 'no-store');
+  t.match(login.json, { identity: 'ada', identityType: 'team', widgetBaseUrl: 'http://localhost:4010' });
+  const rows = await gateway.database.prisma.apiKey.findMany();
+  t.ok(rows.length > 0 && rows.every((row) => row.identity === 'ada' && row.identityType === 'team' && row.expiresAt!.getTime() < Date.now() + 3_700_000));
+
+  const asBob = await gateway.request('GET', '/connections', { key: login.json.key, headers: { 'x-identity': 'bob' } });
+  t.equal(asBob.json.code, 'identity_conflict');
+  const widget = login.json.widgetHeaders as Record<string, string>;
+  t.match(widget['authorization'], /^Bearer ags_/);
+  t.same((await gateway.request('GET', '/connections', { key: null, headers: widget })).json.rows, []);
+  t.equal((await gateway.request('GET', '/api-keys', { key: null, headers: widget })).status, 403);
+  t.equal((await gateway.request('GET', '/integrations', { key: null, headers: widget })).status, 403);
+});
+
+t.test('the login refuses what is no identity', async (t) => {
+  const gateway = await startGateway(t, upstream, { DEMO: 'true' });
+  for (const json of [{}, { identity: '' }, { identity: 'x'.repeat(129) }, { identity: 'a\nb' }, { identity: 'a', identityType: 'robot' }, { identity: 'a', scopes: ['*'] }]) {
+    t.equal((await gateway.request('POST', '/demo/login', { key: null, json })).status, 400, JSON.stringify(json));
+  }
+});
+
+t.test('only the page\'s own files are served, under a strict policy', async (t) => {
+  const gateway = await startGateway(t, upstream, { DEMO: 'true', DEMO_WIDGET_URL: 'http://localhost:4010' });
+  const page = await gateway.request('GET', '/demo', { key: null });
+  t.equal(page.status, 200);
+  t.match(page.headers.get('content-security-policy'), /default-src 'none'.*frame-src http:\/\/localhost:4010/);
+  for (const [, file] of page.text.matchAll(/\/demo\/assets\/([\w.-]+)/g)) t.equal((await gateway.request('GET', `/demo/assets/${file}`, { key: null })).status, 200, file!);
+  for (const file of ['../routes.ts', '..%2froutes.ts', '%2e%2e/routes.ts', 'routes.ts', 'package.json', '__proto__', 'constructor']) {
+    t.equal((await gateway.request('GET', `/demo/assets/${file}`, { key: null })).status, 404, file);
+  }
+});

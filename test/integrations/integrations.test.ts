@@ -1,0 +1,94 @@
+import t from 'tap';
+import { startSandbox } from '../../sandbox/start.js';
+import { createCatalogue } from '../../src/integrations/catalogue.js';
+import { startGateway } from '../helpers/gateway.js';
+import { fault, recordings } from '../helpers/sandbox.js';
+
+t.test('the catalogue is paged, searched and narrowed by category', async (t) => {
+  const sandbox = await startSandbox();
+  t.teardown(() => sandbox.close());
+  const gateway = await startGateway(t, sandbox.url);
+  const list = async (query: string) => (await gateway.request('GET', `/integrations?${query}`)).json;
+
+  const first = await list('limit=7');
+  t.match(first, { page: 1, rows: { length: 7 } });
+  t.ok(first.total >= 40);
+  t.equal(first.pages, Math.ceil(first.total / 7));
+  const last = await list(`limit=7&page=${first.pages}`);
+  t.equal(last.rows.length, first.total - 7 * (first.pages - 1));
+  t.same((await list('page=1000')).rows, []);
+
+  const found = await list('q=GMAI');
+  t.same(found.rows.map(({ platform }: { platform: string }) => platform), ['gmail']);
+  const { category } = found.rows[0];
+  const same = await list(`category=${encodeURIComponent(category.toUpperCase())}&limit=300`);
+  t.ok(same.total > 1 && same.rows.every((row: { category: string }) => row.category === category));
+  t.equal((await list('authkit=true&limit=300')).rows.length, first.total);
+
+  const one = await gateway.request('GET', '/integrations/gmail');
+  t.match(one.json, { platform: 'gmail', name: 'Gmail', oauth: true });
+  const none = await gateway.request('GET', '/integrations/nonesuch');
+  t.same([none.status, none.json.code], [404, 'integration_not_found']);
+});
+
+t.test('fifty callers of a cold catalogue make one upstream read', async (t) => {
+  const sandbox = await startSandbox();
+  t.teardown(() => sandbox.close());
+  const gateway = await startGateway(t, sandbox.url);
+  const answers = await Promise.all(Array.from({ length: 50 }, () => gateway.request('GET', '/integrations?limit=1')));
+  t.ok(answers.every(({ status }) => status === 200));
+  t.equal((await recordings(sandbox.url, '/v1/available-connectors')).length, 1);
+});
+
+t.test('while the upstream is down the catalogue is served stale, and says so', async (t) => {
+  const sandbox = await startSandbox();
+  t.teardown(() => sandbox.close());
+  const gateway = await startGateway(t, sandbox.url, { INTEGRATIONS_TTL_MS: '1' });
+  const fresh = await gateway.request('GET', '/integrations?limit=3');
+  t.equal(fresh.headers.get('age'), '0');
+  await fault(sandbox.url, { path: '/v1/available-connectors', times: 100, kind: 'status', status: 500 });
+  await new Promise((resolve) => setTimeout(resolve, 1100));
+  for (let call = 0; call < 3; call += 1) {
+    const stale = await gateway.request('GET', '/integrations?limit=3');
+    t.same([stale.status, stale.json], [200, fresh.json]);
+    t.ok(Number(stale.headers.get('age')) >= 1);
+    t.equal(stale.headers.get('x-authkit-stale'), 'true');
+  }
+});
+
+t.test('a catalogue that was never read is an upstream problem', async (t) => {
+  const sandbox = await startSandbox();
+  t.teardown(() => sandbox.close());
+  const gateway = await startGateway(t, sandbox.url);
+  await fault(sandbox.url, { path: '/v1/available-connectors', times: 1, kind: 'malformed' });
+  t.equal((await gateway.request('GET', '/integrations')).json.code, 'upstream_invalid_response');
+  t.equal((await gateway.request('GET', '/integrations')).status, 200, 'the failure is not cached');
+});
+
+t.test('past its time a catalogue is renewed once for all callers, and a failed try waits', async (t) => {
+  let now = 0;
+  let loads = 0;
+  let fail = false;
+  const catalogue = createCatalogue(async () => {
+    loads += 1;
+    if (fail) throw new Error('down');
+    return [{ name: `n${loads}`, platform: 'p' }];
+  }, 1000, () => now);
+
+  t.match(await catalogue.read(true), { stale: false, ageSeconds: 0 });
+  now = 1500;
+  const both = await Promise.all([catalogue.read(true), catalogue.read(true)]);
+  t.same(both.map(({ stale }) => stale), [true, true]);
+  t.equal(loads, 2);
+  t.equal((await catalogue.read(true)).connectors[0]!.name, 'n2');
+
+  fail = true;
+  now = 3000;
+  await catalogue.read(true);
+  await new Promise(setImmediate);
+  await catalogue.read(true);
+  t.equal(loads, 3, 'not tried again at once');
+  now = 9000;
+  t.match(await catalogue.read(true), { stale: true, ageSeconds: 7 });
+  t.equal(loads, 4);
+});

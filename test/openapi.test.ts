@@ -1,0 +1,41 @@
+import t from 'tap';
+import { scopes } from '../src/auth/scopes.js';
+import { startGateway } from './helpers/gateway.js';
+
+t.test('the document shows each operation\'s summary, scope, example and problem answers', async (t) => {
+  const gateway = await startGateway(t, 'http://127.0.0.1:9');
+  const document = (await gateway.request('GET', '/openapi.json', { key: null })).json;
+  t.equal(document.openapi, '3.1.0');
+  let operations = 0;
+  for (const [path, methods] of Object.entries(document.paths) as [string, Record<string, any>][]) {
+    for (const [method, operation] of Object.entries(methods)) {
+      const name = `${method} ${path}`;
+      operations += 1;
+      t.ok(operation.summary && operation.operationId, `${name} has a summary and an id`);
+      t.ok(Array.isArray(operation.security), `${name} says what it asks`);
+      if (operation.security.length > 0) t.ok(operation['x-scope'] in scopes, `${name} names its scope`);
+      t.ok(Object.keys(operation.responses).some((status) => status.startsWith('4')), `${name} has problem answers`);
+      t.match(JSON.stringify(operation.responses), /problem\+json/, name);
+      const success = Object.entries(operation.responses).find(([status]) => status.startsWith('2') || status === 'default') as [string, any];
+      if (success[0] !== '204') t.match(JSON.stringify(resolve(success[1], document)), /"examples?":/, `${name} has an example`);
+    }
+  }
+  t.ok(operations >= 16);
+});
+
+t.test('the page at /docs is served', async (t) => {
+  const gateway = await startGateway(t, 'http://127.0.0.1:9');
+  const page = await gateway.request('GET', '/docs', { key: null });
+  t.ok([200, 302].includes(page.status));
+  const answer = await fetch(`${gateway.url}/docs/`);
+  t.equal(answer.status, 200);
+  t.match(await answer.text(), /swagger/i);
+});
+
+/** `value` with every reference into the document's components replaced by what it names. */
+function resolve(value: any, document: any): any {
+  if (Array.isArray(value)) return value.map((item) => resolve(item, document));
+  if (typeof value !== 'object' || value === null) return value;
+  if (typeof value.$ref === 'string') return document.components.schemas[value.$ref.split('/').at(-1)!];
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, resolve(member, document)]));
+}

@@ -1,0 +1,119 @@
+import t, { type Test } from 'tap';
+import { indexActions } from '../../src/proxy/action-index.js';
+import type { Action } from '../../src/upstream/actions.js';
+import { openTestDatabase } from '../helpers/database.js';
+import { secretKey, startGateway } from '../helpers/gateway.js';
+import { startUpstream, storeConnection } from '../helpers/upstream.js';
+
+// A machine busy with other tests takes its time.
+t.setTimeout(120_000);
+const database = await openTestDatabase(t);
+await storeConnection({ database });
+const headers = { 'x-user-id': 'ada' };
+
+const rows = [
+  { _id: 'list', title: 'List messages', method: 'GET', path: '/users/{{userId}}/messages', connectionPlatform: 'gmail' },
+  { _id: 'get', title: 'Get message', method: 'GET', path: 'users/{{userId}}/messages/{{id}}', connectionPlatform: 'gmail' },
+  { _id: 'batch', title: 'Batch', method: 'GET', path: '/users/{{userId}}/messages/batch', connectionPlatform: 'gmail' },
+  { _id: 'send', title: 'Send', method: 'POST', path: '/users/{{userId}}/messages', connectionPlatform: 'gmail' },
+  { _id: 'foreign', title: 'List repos', method: 'GET', path: '/foreign', connectionPlatform: 'github' },
+];
+
+async function start(t: Test, environment = {}, answerRows: () => unknown = () => rows) {
+  const asked: string[] = [];
+  const upstream = await startUpstream(t, (_request, response) => void response.writeHead(200, { 'x-pica-passthrough-a': 'b' }).end('ok'), (request, response) => {
+    asked.push(request.url!);
+    const found = request.url!.startsWith('/v1/knowledge') ? answerRows() : undefined;
+    if (!found) return void response.writeHead(500).end();
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ rows: found, total: rows.length, pages: 1, page: 1 }));
+  });
+  return { upstream, asked, gateway: await startGateway(t, upstream.url, environment, database) };
+}
+
+t.test('a native path goes out as it is with its action; another goes out in the guide\'s form', async (t) => {
+  const { upstream, asked, gateway } = await start(t);
+  const sends = async (method: string, path: string, url: string, action: string | undefined) => {
+    t.equal((await gateway.request(method, `/proxy/gmail${path}`, { headers })).status, 200);
+    const { url: sent, headers: got } = upstream.received.pop()!;
+    t.equal(sent, `/v1/passthrough${url}`);
+    t.equal(got['x-pica-action-id'], action, path);
+  };
+  await sends('GET', '/users/me/messages?q=a%20b&q=c', '/users/me/messages?q=a%20b&q=c', 'list');
+  await sends('GET', '/users/me/messages/batch', '/users/me/messages/batch', 'batch');
+  await sends('GET', '/users/me/messages/a%2Fb', '/users/me/messages/a%2Fb', 'get');
+  await sends('POST', '/users/me/messages', '/users/me/messages', 'send');
+  await sends('PUT', '/users/me/messages', '/gmail/users/me/messages', undefined);
+  await sends('GET', '/users//messages', '/gmail/users//messages', undefined);
+  await sends('GET', '/foreign', '/gmail/foreign', undefined);
+  t.equal(asked.length, 2, 'asked once');
+});
+
+t.test('the caller\'s own action id counts when it is of the platform and the method, else 422', async (t) => {
+  for (const ACTION_RESOLUTION of ['auto', 'off']) {
+    const { upstream, gateway } = await start(t, { ACTION_RESOLUTION });
+    const call = (id: string, method = 'GET') => gateway.request(method, '/proxy/gmail/any/path', { headers: { ...headers, 'x-pica-action-id': id } });
+    t.equal((await call('list')).status, 200);
+    t.match(upstream.received.pop(), { url: '/v1/passthrough/any/path', headers: { 'x-pica-action-id': 'list' } });
+    for (const [id, method] of [['foreign', 'GET'], ['list', 'POST'], ['unknown', 'GET']] as const) {
+      t.match(await call(id, method), { status: 422, json: { code: 'action_mismatch' } });
+    }
+    t.equal(upstream.received.length, 0);
+  }
+});
+
+t.test('off turns resolving off', async (t) => {
+  const { upstream, asked, gateway } = await start(t, { ACTION_RESOLUTION: 'off' });
+  await gateway.request('GET', '/proxy/gmail/users/me/messages', { headers });
+  t.equal(upstream.received[0]?.url, '/v1/passthrough/gmail/users/me/messages');
+  t.strictSame(asked, []);
+});
+
+t.test('actions that cannot be had do not stop a call, and a caller\'s own id is then refused', async (t) => {
+  const { upstream, asked, gateway } = await start(t, {}, () => undefined);
+  for (let i = 0; i < 3; i += 1) t.equal((await gateway.request('GET', '/proxy/gmail/users/me/messages', { headers })).status, 200);
+  t.equal(upstream.received[2]?.url, '/v1/passthrough/gmail/users/me/messages');
+  t.equal(asked.length, 2);
+  t.match(await gateway.request('GET', '/proxy/gmail/x', { headers: { ...headers, 'x-pica-action-id': 'list' } }), { status: 502 });
+});
+
+t.test('x-authkit-explain says what would be sent, with secrets masked, and sends nothing', async (t) => {
+  const { upstream, gateway } = await start(t);
+  const answer = await gateway.request('GET', '/proxy/gmail/users/me/messages?q=1', {
+    headers: { ...headers, 'x-authkit-explain': 'true', 'x-upstream-authorization': 'Bearer second', accept: 'a/b' },
+  });
+  t.match(answer, { status: 200, json: {
+    connection: { platform: 'gmail', identity: 'ada' },
+    action: { id: 'list', title: 'List messages', path: '/users/{{userId}}/messages', rule: '/users/{{userId}}/messages' },
+    upstream: { method: 'GET', path: '/v1/passthrough/users/me/messages?q=1' },
+  } });
+  const sent = Object.fromEntries(answer.json.upstream.headers);
+  t.match(sent, { accept: 'a/b', authorization: '[secret]', 'x-pica-secret': '[secret]', 'x-pica-connection-key': '[secret]', 'x-pica-action-id': 'list' });
+  t.notOk(answer.text.includes(secretKey) || answer.text.includes('test::') || answer.text.includes('Bearer'));
+  t.equal(upstream.received.length, 0);
+});
+
+t.test('GET /integrations/:platform/actions lists and searches them', async (t) => {
+  const { gateway } = await start(t);
+  t.match((await gateway.request('GET', '/integrations/gmail/actions')).json, { total: 4, pages: 1, page: 1, rows: [{ id: 'list', title: 'List messages', method: 'GET' }, {}, {}, {}] });
+  t.match((await gateway.request('GET', '/integrations/gmail/actions?q=post')).json, { total: 1, rows: [{ id: 'send' }] });
+  t.match((await gateway.request('GET', '/integrations/gmail/actions?q=BATCH&limit=1')).json, { total: 1, rows: [{ id: 'batch' }] });
+});
+
+t.test('most specific wins, and a prefix that all templates share may be left out', async (t) => {
+  const action = (path: string, id = path): Action => ({ id, path, title: id, method: 'GET', platform: 'x', key: undefined, modelName: undefined });
+  const index = indexActions([
+    '/v1/api/items/{{id}}', '/v1/api/items/new', '/v1/api/items/{{id}}.json', '/v1/api/{{kind}}/new', '/v1/api/items/{{id}}/tags', '/v1/api/items/new:{{verb}}',
+  ].map((path) => action(path)));
+  const match = (path: string) => index.match('GET', path);
+  t.equal(match('/v1/api/items/7')?.action.id, '/v1/api/items/{{id}}');
+  t.equal(match('/v1/api/items/new')?.action.id, '/v1/api/items/new');
+  t.equal(match('/v1/api/items/7.json')?.action.id, '/v1/api/items/{{id}}.json');
+  t.equal(match('/v1/api/items/new:go')?.action.id, '/v1/api/items/new:{{verb}}');
+  t.equal(match('/v1/api/other/new')?.action.id, '/v1/api/{{kind}}/new');
+  t.equal(match('/v1/api/items/new/tags')?.action.id, '/v1/api/items/{{id}}/tags');
+  t.match(match('/items/7'), { prefix: '/v1/api', action: { id: '/v1/api/items/{{id}}' } });
+  t.equal(match('/api/items/7'), undefined);
+  t.equal(match('/v1/api/items/7/'), undefined);
+  t.equal(match('/'), undefined);
+  t.equal(index.match('POST', '/v1/api/items/7'), undefined);
+});

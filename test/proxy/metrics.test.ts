@@ -1,0 +1,56 @@
+import { once } from 'node:events';
+import t from 'tap';
+import { openTestDatabase } from '../helpers/database.js';
+import { rootKey, startGateway } from '../helpers/gateway.js';
+import { open } from '../helpers/raw-http.js';
+import { startUpstream, storeConnection } from '../helpers/upstream.js';
+
+// A machine busy with other tests takes its time.
+t.setTimeout(120_000);
+const database = await openTestDatabase(t);
+await storeConnection({ database });
+const as = { headers: { 'x-user-id': 'ada' } };
+
+t.test('metrics tell who answered, retries, replays and caches, and name no identity, key or path', async (t) => {
+  let calls = 0;
+  const upstream = await startUpstream(t, (request, response) => {
+    calls += 1;
+    if (request.url!.endsWith('hang')) return;
+    if (request.url!.endsWith('retry') && calls === 1) return void response.writeHead(503, { 'x-pica-passthrough-a': 'b' }).end();
+    if (request.url!.endsWith('own')) return void response.writeHead(401).end();
+    request.resume().on('end', () => response.writeHead(200, { 'x-pica-passthrough-a': 'b' }).end('ok'));
+  });
+  const gateway = await startGateway(t, upstream.url, {}, database);
+  await gateway.request('GET', '/proxy/gmail/retry', as);
+  await gateway.request('GET', '/proxy/gmail/secret-path', as);
+  await gateway.request('GET', '/proxy/gmail/own', as);
+  await gateway.request('GET', '/proxy/gmail/%5c', as);
+  for (let i = 0; i < 2; i += 1) await gateway.request('POST', '/proxy/gmail/write', { headers: { ...as.headers, 'idempotency-key': 'k' }, json: {} });
+  const socket = open(gateway.url);
+  socket.write(`GET /proxy/gmail/hang HTTP/1.1\r\nhost: x\r\nx-api-key: ${rootKey}\r\nx-user-id: ada\r\n\r\n`);
+  while (calls < 6) await new Promise((resolve) => setTimeout(resolve, 5));
+  t.match((await gateway.request('GET', '/metrics')).text, /^proxy_in_flight 1$/m);
+  socket.destroy();
+  await once(socket, 'close');
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const { text } = await gateway.request('GET', '/metrics');
+  for (const line of [
+    'proxy_calls_total{platform="gmail",method="GET",outcome="provider"} 2', 'proxy_calls_total{platform="gmail",method="GET",outcome="upstream"} 1',
+    'proxy_calls_total{platform="unknown",method="GET",outcome="gateway"} 1', 'proxy_calls_total{platform="gmail",method="GET",outcome="caller_gone"} 1',
+    'proxy_retries_total{platform="gmail"} 1', 'proxy_replays_total{platform="gmail"} 1', 'proxy_in_flight 0', 'upstream_circuit 0',
+    'http_requests_total{method="GET",route="/proxy/:platform/*",status="499"} 1',
+  ]) t.ok(text.includes(`${line}\n`), line);
+  t.match(text, /^cache_lookups\{cache="connections",result="hit"\} [1-9]/m);
+  t.match(text, /^proxy_upstream_seconds_count\{platform="gmail",method="GET"\} 3$/m);
+  t.notMatch(text, /ada|secret-path|write|root-key|test::/);
+});
+
+t.test('server-timing tells auth, lookup and upstream', async (t) => {
+  const upstream = await startUpstream(t, (_request, response) => {
+    setTimeout(() => response.writeHead(200, { 'x-pica-passthrough-server-timing': 'db;dur=1' }).end('ok'), 50);
+  });
+  const gateway = await startGateway(t, upstream.url, {}, database);
+  const timing = (await gateway.request('GET', '/proxy/gmail/x', as)).headers.get('server-timing')!;
+  t.match(timing, /^db;dur=1, auth;dur=[\d.]+, lookup;dur=[\d.]+, upstream;dur=[\d.]+$/);
+  t.ok(Number(/upstream;dur=([\d.]+)/.exec(timing)![1]) >= 45);
+});

@@ -1,0 +1,77 @@
+import t from 'tap';
+import { Problem } from '../../src/errors.js';
+import type { UpstreamClient } from '../../src/upstream/client.js';
+import { createPacer } from '../../src/upstream/paced.js';
+import { type RateLimit, readRateLimit } from '../../src/upstream/rate-limit.js';
+
+const signal = new AbortController().signal;
+
+/** An upstream and a clock that only waits move. */
+function simulated(share: number, said?: () => RateLimit | undefined) {
+  const clock = { now: 1_000_000 };
+  const calls: number[] = [];
+  let failures: Problem[] = [];
+  const upstream = {
+    rateLimit: () => said?.(),
+    async call() {
+      calls.push(clock.now);
+      const failure = failures.shift();
+      if (failure) throw failure;
+      return { status: 200, body: undefined };
+    },
+  } as unknown as UpstreamClient;
+  const sleep = async (milliseconds: number) => void (clock.now += milliseconds);
+  const { call } = createPacer(upstream, { share, now: () => clock.now, sleep })(signal);
+  return { clock, calls, run: () => call('GET', '/'), fail: (...some: Problem[]) => void (failures = some) };
+}
+
+const limitOf = (limit: number, remaining: number, resetAt: number, resetMs = 30_000) => () => ({ limit, remaining, resetAt, resetMs });
+
+t.test('paced calls stay within their share of the limit, in any minute', async (t) => {
+  const { calls, run } = simulated(0.2, limitOf(100, 90, 0));
+  for (let call = 0; call < 100; call += 1) await run();
+  for (const start of calls) {
+    const inWindow = calls.filter((at) => at >= start && at < start + 60_000).length;
+    t.ok(inWindow <= 20, `${inWindow} calls in the minute from ${start}`);
+  }
+});
+
+t.test('an upstream that tells no limit gets one call a second', async (t) => {
+  const { calls, run } = simulated(0.2);
+  for (let call = 0; call < 5; call += 1) await run();
+  t.same(calls.map((at) => at - calls[0]!), [0, 1000, 2000, 3000, 4000]);
+});
+
+t.test('a window that others have used up is waited out', async (t) => {
+  const { clock, calls, run } = simulated(0.2, limitOf(100_000, 0, 1_025_000));
+  await run();
+  t.same(calls, [1_025_000]);
+  t.equal(clock.now, 1_025_000);
+});
+
+t.test('a 429 waits as long as it says and is tried again, three times in all', async (t) => {
+  const limited = (seconds: number) => new Problem('upstream_rate_limited', 'slow down', { headers: { 'retry-after': String(seconds) } });
+  const { calls, run, fail } = simulated(1, limitOf(1_000_000, 5, 0));
+  fail(limited(7), limited(7));
+  await run();
+  t.equal(calls.length, 3);
+  t.ok(calls[2]! - calls[0]! >= 14_000);
+  fail(limited(1), limited(1), limited(1));
+  await t.rejects(run(), { code: 'upstream_rate_limited' });
+});
+
+t.test('a wait ends with its signal', async (t) => {
+  const leaving = new AbortController();
+  const upstream = { rateLimit: limitOf(10, 0, Date.now() + 60_000), call: async () => ({ status: 200, body: undefined }) } as unknown as UpstreamClient;
+  const waiting = createPacer(upstream, { share: 0.2 })(leaving.signal).call('GET', '/');
+  leaving.abort();
+  await t.rejects(waiting, { name: 'AbortError' });
+});
+
+t.test('the upstream\'s headers are read, misspelling and Unix times included', async (t) => {
+  const headers = (reset: string) => ({ 'x-pica-rate-limit-limit': '100', 'x-pica-rate-limit-remainings': '7', 'x-pica-rate-limit-reset': reset });
+  t.same(readRateLimit(headers('30'), 'x-pica', 5_000), { limit: 100, remaining: 7, resetAt: 35_000, resetMs: 30_000 });
+  t.match(readRateLimit(headers('1800000030'), 'x-pica', 1_800_000_000_000), { resetMs: 30_000 });
+  t.equal(readRateLimit(headers('30'), 'x-one'), undefined);
+  t.equal(readRateLimit(headers('soon'), 'x-pica'), undefined);
+});

@@ -1,0 +1,176 @@
+import t, { type Test } from 'tap';
+import { createConnectionStore } from '../../src/connections/store.js';
+import type { Database } from '../../src/persistence/database.js';
+import { createDispatcher, type Dispatcher } from '../../src/webhooks/dispatcher.js';
+import { createDeliveryQueue } from '../../src/webhooks/queue.js';
+import { generateSecret } from '../../src/webhooks/secret.js';
+import { createSender } from '../../src/webhooks/sender.js';
+import { createWebhookStore } from '../../src/webhooks/store.js';
+import { waitAfter, waits } from '../../src/webhooks/waits.js';
+import { openTestDatabase } from '../helpers/database.js';
+import { startReceiver, until } from '../helpers/receiver.js';
+
+let keys = 0;
+const owner = { identity: 'ada', identityType: 'user' as const };
+
+async function start(t: Test) {
+  const database = await openTestDatabase(t);
+  const connections = createConnectionStore(database.prisma);
+  const webhooks = createWebhookStore(database.prisma);
+  const receiver = await startReceiver(t);
+  const register = () => webhooks.create({ url: receiver.url, events: [], description: null, secret: generateSecret() });
+  const connect = async () => (await connections.create({
+    ...owner, key: `test::gmail::default::${String(keys += 1).padStart(32, '0')}`, platform: 'gmail', environment: 'test', state: 'operational', name: null, tags: [],
+  }))!;
+  const rename = (id: string, name: string) => connections.update(id, owner, { name });
+  return { database, connections, webhooks, receiver, register, connect, rename };
+}
+
+function dispatcherOn(t: Test, database: Database, schedule?: readonly number[], outcomes: string[] = []): Dispatcher {
+  const dispatcher = createDispatcher({
+    queue: createDeliveryQueue(database.prisma), send: createSender({ allowPrivate: true }), observe: (_, outcome) => void outcomes.push(outcome), onError: t.error,
+    ...(schedule ? { schedule } : {}),
+  });
+  t.teardown(() => dispatcher.stop());
+  return dispatcher;
+}
+
+/** Pumps until `condition` holds, as the clock of a running gateway would. */
+async function pumpUntil(dispatcher: Dispatcher, condition: () => boolean | Promise<boolean>): Promise<void> {
+  await until(async () => {
+    await dispatcher.pump();
+    return condition();
+  });
+}
+
+t.test('a connection\'s events arrive in order, also past failures, and hold up no other connection', async (t) => {
+  const { database, receiver, register, connect, rename } = await start(t);
+  await register();
+  const [slow, quick] = [await connect(), await connect()];
+  for (const name of ['1', '2', '3']) {
+    await rename(slow.id, name);
+    await rename(quick.id, name);
+  }
+  let failures = 2;
+  const accepted: { id: string; name: string | null }[] = [];
+  receiver.answer = ({ event }, response) => {
+    if (event.data.id === slow.id && failures > 0) {
+      failures -= 1;
+      return void response.writeHead(503).end();
+    }
+    accepted.push(event.data);
+    response.writeHead(200).end('thanks');
+  };
+  await pumpUntil(dispatcherOn(t, database, [2, 2]), () => accepted.length === 8);
+  const names = (id: string) => accepted.filter((event) => event.id === id).map(({ name }) => name);
+  t.same(names(slow.id), [null, '1', '2', '3']);
+  t.same(names(quick.id), [null, '1', '2', '3']);
+  t.ok(accepted.findLastIndex(({ id }) => id === quick.id) < accepted.findIndex(({ id }) => id === slow.id), 'the other one was done before');
+});
+
+t.test('what fails to the end is parked and listed, lets the next one through, and is sent again by hand', async (t) => {
+  const { database, webhooks, receiver, register, connect, rename } = await start(t);
+  const webhook = await register();
+  const connection = await connect();
+  await rename(connection.id, 'later');
+  receiver.answer = ({ event }, response) => void response.writeHead(event.type === 'connection.created' ? 500 : 200).end();
+  const outcomes: string[] = [];
+  const dispatcher = dispatcherOn(t, database, [0.05, 0.05], outcomes);
+  await pumpUntil(dispatcher, () => outcomes.includes('delivered'));
+  t.same(outcomes, ['failed', 'failed', 'parked', 'delivered']);
+
+  const [parked, ...others] = await webhooks.deliveries(webhook.id, 'parked', undefined, 10);
+  t.match(parked, { attempts: 3, lastStatus: 500, lastError: 'status', deliveredAt: null, event: { type: 'connection.created' } });
+  t.equal(others.length, 0);
+  t.equal(new Set(receiver.received.filter(({ event }) => event.type === 'connection.created').map(({ headers }) => headers['webhook-id'])).size, 1, 'one id for all attempts');
+
+  receiver.answer = (_, response) => void response.writeHead(200).end();
+  t.ok(await webhooks.retry(webhook.id, parked!.id));
+  await pumpUntil(dispatcher, () => outcomes.length === 5);
+  t.match(await webhooks.delivery(webhook.id, parked!.id), { status: 'delivered', lastStatus: 200 });
+  t.notOk(await webhooks.retry(webhook.id, parked!.id), 'a delivered one is not sent again');
+});
+
+t.test('two dispatchers share the work: everything arrives once, in order per connection', async (t) => {
+  const { database, receiver, register, connect, rename } = await start(t);
+  await register();
+  const connections = await Promise.all(Array.from({ length: 10 }, connect));
+  for (const name of ['1', '2', '3', '4']) await Promise.all(connections.map(({ id }) => rename(id, name)));
+  const [one, other]: [string[], string[]] = [[], []];
+  const dispatchers = [dispatcherOn(t, database, undefined, one), dispatcherOn(t, database, undefined, other)];
+  await until(async () => {
+    await Promise.all(dispatchers.map((dispatcher) => dispatcher.pump()));
+    return one.length + other.length >= 50;
+  });
+  t.equal(receiver.received.length, 50);
+  for (const { id } of connections) {
+    t.same(receiver.received.filter(({ event }) => event.data.id === id).map(({ event }) => event.data.name), [null, '1', '2', '3', '4']);
+  }
+});
+
+t.test('a claim that nobody settles falls due again, and its late settling changes nothing', async (t) => {
+  const { database, webhooks, register, connect } = await start(t);
+  const webhook = await register();
+  await connect();
+  const dying = createDeliveryQueue(database.prisma, 3);
+  const queue = createDeliveryQueue(database.prisma);
+  const [lost] = await dying.claim(10, 10, []);
+  t.equal(lost?.attempts, 1);
+  t.same(await queue.claim(10, 10, []), [], 'claimed is claimed');
+  t.same(await webhooks.retry(webhook.id, lost!.id), false, 'not even by hand');
+  let taken = await queue.claim(10, 10, []);
+  await until(async () => (taken = taken.length > 0 ? taken : await queue.claim(10, 10, [])).length > 0);
+  t.match(taken, [{ id: lost!.id, attempts: 2 }]);
+  await dying.failed(lost!, { status: 500, error: 'status' }, undefined);
+  t.match(await webhooks.delivery(webhook.id, lost!.id), { status: 'pending' });
+  await queue.delivered(taken[0]!, { status: 200, error: undefined });
+  t.match(await webhooks.delivery(webhook.id, lost!.id), { status: 'delivered' });
+});
+
+t.test('a stop gives back what is being sent', async (t) => {
+  const { database, webhooks, receiver, register, connect } = await start(t);
+  const webhook = await register();
+  await connect();
+  receiver.answer = () => {};
+  const dispatcher = createDispatcher({
+    queue: createDeliveryQueue(database.prisma), send: createSender({ allowPrivate: true }), observe: () => {}, onError: t.error, graceMs: 50,
+  });
+  await dispatcher.pump();
+  await until(() => receiver.received.length === 1);
+  await dispatcher.stop();
+  t.match(await webhooks.deliveries(webhook.id, 'pending', undefined, 10), [{ attempts: 0 }]);
+  t.equal((await createDeliveryQueue(database.prisma).claim(10, 10, [])).length, 1, 'for whoever comes next');
+});
+
+t.test('no event without its change, no delivery without a listener, and old events are forgotten', async (t) => {
+  const { database, connections, webhooks, register, connect } = await start(t);
+  const events = () => database.prisma.webhookEvent.count();
+  await connect();
+  t.equal(await events(), 0, 'nobody listens');
+  const webhook = await register();
+  const connection = await connect();
+  const { id: _id, createdAt: _createdAt, updatedAt: _updatedAt, lastUsedAt: _lastUsedAt, stateReason: _reason, metadata: _metadata, ...same } = connection;
+  t.equal(await connections.create({ ...same, ...owner }), undefined);
+  t.equal(await connections.update('01938f7e-5c1a-7d3e-9b0a-3f2d1c0b9a87', owner, { name: 'x' }), undefined);
+  t.equal(await connections.remove('01938f7e-5c1a-7d3e-9b0a-3f2d1c0b9a87'), false);
+  await t.rejects(connections.update(connection.id, owner, { name: 'x'.repeat(3), state: null as unknown as string }));
+  t.equal(await events(), 1, 'only what was stored');
+
+  await database.prisma.webhookEvent.updateMany({ data: { createdAt: new Date('2020-01-01') } });
+  const queue = createDeliveryQueue(database.prisma);
+  await queue.prune(30);
+  t.equal(await events(), 1, 'it still waits');
+  const [claimed] = await queue.claim(1, 1, []);
+  await queue.failed(claimed!, { status: undefined, error: 'timeout' }, undefined);
+  await queue.prune(30);
+  t.equal(await events(), 0);
+  t.same(await webhooks.deliveries(webhook.id, undefined, undefined, 10), []);
+});
+
+t.test('the waits grow and add up to a day', async (t) => {
+  t.same([...waits].sort((one, other) => one - other), waits);
+  const sum = waits.reduce((total, wait) => total + wait, 0);
+  t.ok(sum > 23 * 3600 && sum <= 24 * 3600, `${sum} s`);
+  t.equal(waitAfter(1, waits, () => 0.5), 5);
+  t.equal(waitAfter(waits.length + 1), undefined);
+});
