@@ -10,7 +10,7 @@ import { rootKey, secretKey } from './helpers/gateway.js';
 import { freePort, runProgram, untilAnswers } from './helpers/process.js';
 
 // Each of these starts a whole process, which takes its time on a busy machine.
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 
 async function settings(t: Test): Promise<Record<string, string>> {
   const dataDir = await mkdtemp(join(tmpdir(), 'server-'));

@@ -4,7 +4,7 @@ import { asBearer, claimOf, openSession, startBoth } from '../helpers/trust.js';
 import { startIdentityProvider } from '../helpers/identity-provider.js';
 import { testConfig } from '../helpers/gateway.js';
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 t.test('a JWT opens what a session opens, for the identity it names', async (t) => {
   const provider = await startIdentityProvider(t);

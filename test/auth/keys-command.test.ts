@@ -13,7 +13,7 @@ import { applyMigrations } from '../../src/persistence/migrate.js';
 import { createPostgresDatabase, postgresUrl } from '../helpers/database.js';
 import { rootKey, secretKey, startGateway } from '../helpers/gateway.js';
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 t.test('keys are created, listed, rotated and revoked without any key at hand', async (t) => {
   const gateway = await startGateway(t, 'http://127.0.0.1:9');

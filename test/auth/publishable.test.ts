@@ -1,7 +1,7 @@
 import t from 'tap';
 import { startBoth } from '../helpers/trust.js';
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 const origin = 'https://app.example.com';
 const browser = { origin, 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'cors' };

@@ -11,7 +11,7 @@ import { startGatewayProcess } from '../helpers/gateway-process.js';
 import { redisUrl, withoutRedis } from '../helpers/redis.js';
 import { startOkUpstream, storeConnection } from '../helpers/upstream.js';
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 const database = await openTestDatabase(t);
 const away = /Redis does not answer/;
 const back = /Redis answers again/;

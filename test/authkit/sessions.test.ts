@@ -6,7 +6,7 @@ import { narrowToken } from '../../src/authkit/narrow-token.js';
 import { openTestDatabase } from '../helpers/database.js';
 import { asBearer, claimOf, openSession, startBoth } from '../helpers/trust.js';
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 const origin = 'https://app.example.com';
 

@@ -5,7 +5,7 @@ import { startGateway } from '../helpers/gateway.js';
 import { launch, noBrowser } from './fixtures/chromium.js';
 
 // A browser on a busy machine takes longer than tap's 30 seconds.
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 t.test('the demo page', { skip: noBrowser }, async (t) => {
   const sandbox = await startSandbox();

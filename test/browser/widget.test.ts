@@ -9,7 +9,7 @@ type Heard = { name: 'success' | 'error' | 'close'; message?: unknown };
 type Stage = { gateway: Gateway; sandboxUrl: string; hostUrl: string; browser: Browser };
 
 // A browser on a busy machine takes longer than tap's 30 seconds.
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 // The real widget on an application's page, the real gateway and the real sandbox: three origins, as in production.
 t.test('the widget', { skip: noBrowser }, async (t) => {

@@ -2,7 +2,7 @@ import t from 'tap';
 import { fault, recordings, seed, settings } from '../helpers/sandbox.js';
 import { asBearer, claimOf, openSession, startBoth } from '../helpers/trust.js';
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 const ada = { 'x-user-id': 'ada' };
 

@@ -9,7 +9,7 @@ import { startGatewayProcess } from '../helpers/gateway-process.js';
 import { until } from '../helpers/receiver.js';
 import { fault, recordings, seed } from '../helpers/sandbox.js';
 
-t.setTimeout(150_000);
+t.setTimeout(300_000);
 const skip = postgresUrl ? false : 'needs TEST_DATABASE_URL: replicas share a Postgres';
 const names = Array.from({ length: 30 }, (_, index) => `user-${String(index).padStart(2, '0')}`);
 

@@ -12,7 +12,7 @@ import { freePort } from '../helpers/process.js';
 import { until } from '../helpers/receiver.js';
 import { startOkUpstream } from '../helpers/upstream.js';
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 const collectorsSecret = 'the-collectors-secret';
 const connectionKey = `test::gmail::default::${'0'.repeat(32)}`;
 

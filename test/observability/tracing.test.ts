@@ -12,7 +12,7 @@ import { startOkUpstream, startUpstream, storeConnection, type TestUpstream } fr
 
 // The SDK reads these itself.
 process.env['OTEL_BSP_SCHEDULE_DELAY'] = '20';
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 
 const database = await openTestDatabase(t);
 const { key: connectionKey } = await storeConnection({ database }, 'gmail', 'the-identity');

@@ -6,7 +6,7 @@ import { secretKey, startGateway } from '../helpers/gateway.js';
 import { startUpstream, storeConnection } from '../helpers/upstream.js';
 
 // A machine busy with other tests takes its time.
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 const database = await openTestDatabase(t);
 await storeConnection({ database });
 const headers = { 'x-user-id': 'ada' };

@@ -6,7 +6,7 @@ import { rootKey, startGateway } from '../helpers/gateway.js';
 import { exchange } from '../helpers/raw-http.js';
 import { storeConnection } from '../helpers/upstream.js';
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 const database = await openTestDatabase(t);
 await storeConnection({ database });
 

@@ -6,7 +6,7 @@ import { createPostgresDatabase, postgresUrl } from '../helpers/database.js';
 import { startGatewayProcess } from '../helpers/gateway-process.js';
 import { startUpstream } from '../helpers/upstream.js';
 
-t.setTimeout(240_000);
+t.setTimeout(300_000);
 
 /** Resolves when so many gateways listen for changes. */
 async function untilListening(databaseUrl: string, gateways: number): Promise<void> {

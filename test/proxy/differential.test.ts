@@ -6,7 +6,7 @@ import { startGateway } from '../helpers/gateway.js';
 import { type Random, seeded } from '../helpers/random.js';
 import { type Received, startOkUpstream, storeConnection } from '../helpers/upstream.js';
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 const database = await openTestDatabase(t);
 await storeConnection({ database });
 

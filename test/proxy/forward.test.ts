@@ -9,7 +9,7 @@ const as = (identity: string, more: Record<string, string> = {}) => ({ headers: 
 
 // Opening one takes longer than all of these tests.
 // A machine busy with other tests takes its time.
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 const database = await openTestDatabase(t);
 await storeConnection({ database });
 

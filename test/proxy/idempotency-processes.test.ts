@@ -6,7 +6,7 @@ import { createPostgresDatabase, postgresUrl } from '../helpers/database.js';
 import { type GatewayProcess, startGatewayProcess } from '../helpers/gateway-process.js';
 import { startUpstream, storeConnection } from '../helpers/upstream.js';
 
-t.setTimeout(240_000);
+t.setTimeout(300_000);
 
 type Answers = Awaited<ReturnType<GatewayProcess['request']>>;
 const write = (gateway: GatewayProcess, key: string, json: unknown = { a: 1 }, path = 'send'): Promise<Answers> =>

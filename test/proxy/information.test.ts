@@ -9,7 +9,7 @@ import { exchange, open } from '../helpers/raw-http.js';
 import { seeded } from '../helpers/random.js';
 import { startUpstream, storeConnection } from '../helpers/upstream.js';
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 const database = await openTestDatabase(t);
 await storeConnection({ database });
 const early = 'HTTP/1.1 103 Early Hints\r\n';

@@ -7,7 +7,7 @@ import { type Gateway, startGateway } from '../helpers/gateway.js';
 import { startOkUpstream, storeConnection } from '../helpers/upstream.js';
 
 // A machine busy with other tests takes its time.
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 const database = await openTestDatabase(t);
 // Their upstream has no vault.
 const unverified = { CONNECTION_VERIFICATION: 'off' };

@@ -2,7 +2,7 @@ import t from 'tap';
 import { seed } from '../helpers/sandbox.js';
 import { asBearer, claimOf, openSession, startBoth } from '../helpers/trust.js';
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 t.test('attacks on claims', async (t) => {
   const { gateway, sandbox } = await startBoth(t);

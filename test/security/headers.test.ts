@@ -4,7 +4,7 @@ import { recordings } from '../helpers/sandbox.js';
 import { claimOf, startBoth } from '../helpers/trust.js';
 import { rootKey, secretKey } from '../helpers/gateway.js';
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 t.test('header smuggling on our own routes', async (t) => {
   const { gateway, sandbox } = await startBoth(t);

@@ -5,7 +5,7 @@ import t from 'tap';
 import { asBearer, startBoth } from '../helpers/trust.js';
 import { startIdentityProvider } from '../helpers/identity-provider.js';
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 const base64 = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
 

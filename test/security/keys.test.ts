@@ -4,7 +4,7 @@ import { digestKey, generateKey } from '../../src/auth/key-format.js';
 import type { CachedKeys } from '../../src/auth/cached-keys.js';
 import { asBearer, claimOf, startBoth } from '../helpers/trust.js';
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 const soon = () => new Date(Date.now() + 60_000).toISOString();
 const later = () => new Date(Date.now() + 3_600_000).toISOString();

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { startBoth } from '../helpers/trust.js';
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 type Operation = { requestBody?: unknown };
 

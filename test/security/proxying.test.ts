@@ -6,7 +6,7 @@ import { exchange } from '../helpers/raw-http.js';
 import { recordings } from '../helpers/sandbox.js';
 import { claimOf, startBoth } from '../helpers/trust.js';
 
-t.setTimeout(120_000);
+t.setTimeout(300_000);
 
 t.test('attacks through the proxy', async (t) => {
   const { gateway, sandbox } = await startBoth(t);

@@ -3,7 +3,7 @@ import t from 'tap';
 import { createPostgresDatabase, postgresUrl } from '../helpers/database.js';
 import { startGatewayProcess } from '../helpers/gateway-process.js';
 
-t.setTimeout(240_000);
+t.setTimeout(300_000);
 
 /** Milliseconds until `stopped` holds; fails the test by time-out when it never does. */
 async function until(stopped: () => Promise<boolean>): Promise<number> {

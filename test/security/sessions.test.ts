@@ -2,7 +2,7 @@ import t from 'tap';
 import { generateToken } from '../../src/auth/key-format.js';
 import { asBearer, claimOf, openSession, startBoth } from '../helpers/trust.js';
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 const origin = 'https://app.example.com';
 

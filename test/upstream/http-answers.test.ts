@@ -4,7 +4,7 @@ import t from 'tap';
 import { AnswerParser } from '../../src/upstream/http/answer-parser.js';
 import { openPool, send, startAnswering, startRaw } from '../helpers/http-client.js';
 
-t.setTimeout(60_000);
+t.setTimeout(300_000);
 
 const status = 'HTTP/1.1 200 OK\r\n';
 const good = `${status}content-length: 2\r\n\r\nok`;

@@ -8,7 +8,7 @@ import { isTimeout, problemForFailure } from '../../src/upstream/errors.js';
 import { isStale } from '../../src/proxy/retry.js';
 import { type Call, openPool, send, startAnswering, startRaw } from '../helpers/http-client.js';
 
-t.setTimeout(60_000);
+t.setTimeout(300_000);
 
 const status = 'HTTP/1.1 200 OK\r\n';
 const good = `${status}content-length: 2\r\n\r\nok`;

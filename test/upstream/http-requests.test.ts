@@ -7,7 +7,7 @@ import { Exchange, type HttpRequest } from '../../src/upstream/http/exchange.js'
 import { openPool, send, startRaw } from '../helpers/http-client.js';
 import { startUpstream } from '../helpers/upstream.js';
 
-t.setTimeout(60_000);
+t.setTimeout(300_000);
 
 const handler = { onConnect() {}, onHeaders() {}, onData: () => true, onComplete() {}, onError() {} };
 const request: HttpRequest = { method: 'GET', path: '/', headers: [], body: null, headersTimeoutMs: 2_000 };

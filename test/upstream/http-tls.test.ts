@@ -7,7 +7,7 @@ import { createServer, type TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
 import { openPool, send, startRaw } from '../helpers/http-client.js';
 
-t.setTimeout(60_000);
+t.setTimeout(300_000);
 const skip = spawnSync('openssl', ['version']).status === 0 ? false : 'needs openssl, which makes the certificates';
 
 /** An authority of a test's own and a key and certificate of it for `name`. */

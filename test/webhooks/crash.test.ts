@@ -5,7 +5,7 @@ import { startGatewayProcess } from '../helpers/gateway-process.js';
 import { startReceiver, until } from '../helpers/receiver.js';
 import { seed } from '../helpers/sandbox.js';
 
-t.setTimeout(150_000);
+t.setTimeout(300_000);
 const skip = postgresUrl ? false : 'needs TEST_DATABASE_URL: the second process takes over the first one\'s Postgres';
 
 t.test('a process killed after the commit and before the delivery: the next one delivers', { skip }, async (t) => {
