@@ -38,7 +38,7 @@ export const EnvironmentSchema = Type.Object({
   ADMIN_API_KEY: Type.String({
     minLength: 32, maxLength: 256, pattern: '^[\\x21-\\x7e]*$', description: 'The root key: every scope. At least 32 characters.',
   }),
-  CONNECTION_VERIFICATION: Type.Union([Type.Literal('always'), Type.Literal('browser'), Type.Literal('off')], {
+  CONNECTION_VERIFICATION: OneOf(['always', 'browser', 'off'], {
     default: 'always',
     description: 'Whose claims of a connection are checked against the vault: always = everybody\'s; browser = only what browsers send; off = nobody\'s.',
   }),
@@ -212,7 +212,7 @@ type AjvProblem = { instancePath: string; keyword: string; message?: string; par
 function describe({ instancePath, keyword, message, params }: AjvProblem): string {
   if (keyword === 'required') return `${String(params['missingProperty'])} is required: ${meaning(String(params['missingProperty']))}`;
   const name = instancePath.slice(1);
-  if (['const', 'anyOf', 'enum', 'pattern'].includes(keyword)) return `${name} is not valid: ${meaning(name)}`;
+  if (['enum', 'pattern'].includes(keyword)) return `${name} is not valid: ${meaning(name)}`;
   return `${name} ${message ?? 'is not valid'}: ${meaning(name)}`;
 }
 

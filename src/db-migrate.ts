@@ -3,10 +3,17 @@ import { loadConfig } from './config.js';
 import { openDatabase } from './persistence/database.js';
 import { applyMigrations } from './persistence/migrate.js';
 
-const database = await openDatabase(loadConfig().database);
-try {
-  const applied = await applyMigrations(database);
-  console.log(applied.length > 0 ? `applied ${applied.join(', ')}` : 'nothing to apply');
-} finally {
-  await database.close();
+async function main(): Promise<string> {
+  const database = await openDatabase(loadConfig().database);
+  try {
+    const applied = await applyMigrations(database);
+    return applied.length > 0 ? `applied ${applied.join(', ')}` : 'nothing to apply';
+  } finally {
+    await database.close();
+  }
 }
+
+main().then(console.log, (error: Error) => {
+  console.error(error.message);
+  process.exitCode = 1;
+});

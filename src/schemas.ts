@@ -40,6 +40,8 @@ const everywhere = [
   'invalid_request', 'key_in_query', 'unauthorized', 'insufficient_scope', 'identity_not_trusted', 'rate_limited', 'internal_error',
   'service_unavailable',
 ] as const;
+/** Problems of a route that takes a JSON body. */
+export const bodyProblems = ['payload_too_large', 'unsupported_media_type'] as const;
 /** Problems of a route that browser sessions may use. */
 export const sessionProblems = ['origin_not_allowed', 'identity_provider_unavailable'] as const;
 /** Problems of a route that needs the upstream. */

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import Type from 'typebox';
-import { IdParams, PageQuery, problems } from '../schemas.js';
+import { bodyProblems, IdParams, PageQuery, problems } from '../schemas.js';
 import { type Identity, resolveIdentity } from './identity.js';
 import type { IssuedKey, KeyService } from './key-service.js';
 import type { StoredKey } from './key-store.js';
@@ -18,7 +18,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<{ keys: KeyService }> = async 
     schema: {
       operationId: 'createApiKey', tags: ['api-keys'], summary: 'Create an API key',
       description: 'The key is in this answer and never again. A key cannot grant a scope it does not have itself.',
-      body: KeyRequestSchema, response: { 201: IssuedKeySchema, ...problems('identity_conflict', 'payload_too_large', 'unsupported_media_type') },
+      body: KeyRequestSchema, response: { 201: IssuedKeySchema, ...problems('identity_conflict', ...bodyProblems) },
     },
   }, async (request, reply) => {
     const { name, scopes, identity, identityType, expiresAt, allowedOrigins = [] } = request.body;
@@ -56,7 +56,7 @@ export const keyRoutes: FastifyPluginAsyncTypebox<{ keys: KeyService }> = async 
       operationId: 'rotateApiKey', tags: ['api-keys'], summary: 'Rotate an API key',
       description: 'Answers with a successor of the same rights; the old key keeps working for overlapSeconds.',
       params: IdParams, body: RotateRequestSchema,
-      response: { 201: IssuedKeySchema, ...problems('api_key_not_found', 'api_key_not_active', 'payload_too_large', 'unsupported_media_type') },
+      response: { 201: IssuedKeySchema, ...problems('api_key_not_found', 'api_key_not_active', ...bodyProblems) },
     },
   }, async (request, reply) => {
     const issued = await keys.rotate(principalOf(request), request.params.id, request.body.overlapSeconds);

@@ -1,4 +1,4 @@
-import Type, { type Static } from 'typebox';
+import Type from 'typebox';
 
 /** The scopes a key may carry, and what each one opens. `proxy:{platform}` narrows `proxy` to one platform. */
 export const scopes = {
@@ -20,7 +20,6 @@ export const ScopeSchema = Type.String({
   pattern: `^(?:${Object.keys(scopes).join('|')}|proxy:[a-z0-9][a-z0-9._-]{0,63})$`,
   description: `One of ${Object.keys(scopes).join(', ')}, or proxy:{platform}.`,
 });
-export type GrantedScope = Static<typeof ScopeSchema>;
 
 /** Whether `granted` opens `scope`; for the proxy, on `platform`. `*` (the root key) opens everything. */
 export function opens(granted: readonly string[], scope: string, platform?: string): boolean {

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import Type from 'typebox';
-import { IdParams, problems, Time } from '../schemas.js';
+import { bodyProblems, IdParams, problems, Time } from '../schemas.js';
 import { IdentityMembers, requireIdentity } from './identity.js';
 import { principalOf } from './plugin.js';
 import { OriginsSchema } from './schemas.js';
@@ -39,7 +39,7 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<{ sessions: SessionService
       body: SessionBody,
       response: {
         201: SessionSchema,
-        ...problems('identity_required', 'identity_conflict', 'connection_not_found', 'payload_too_large', 'unsupported_media_type'),
+        ...problems('identity_required', 'identity_conflict', 'connection_not_found', ...bodyProblems),
       },
     },
   }, async (request, reply) => {

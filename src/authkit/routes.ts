@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import Type from 'typebox';
 import { IdentityHeaders, IdentityMembers, requireIdentity } from '../auth/identity.js';
 import { principalOf } from '../auth/plugin.js';
-import { problems, sessionProblems, upstreamProblems } from '../schemas.js';
+import { bodyProblems, problems, sessionProblems, upstreamProblems } from '../schemas.js';
 import type { TokenSource } from '../upstream/authkit-token.js';
 import { narrowToken } from './narrow-token.js';
 
@@ -33,7 +33,7 @@ export const authkitRoutes: FastifyPluginAsyncTypebox<{ issueToken: TokenSource 
           type: 'object', additionalProperties: true, description: 'The token; its members depend on AUTHKIT_TOKEN_SOURCE.',
           examples: [{ rows: [{ name: 'Gmail', platform: 'gmail' }], total: 1, pages: 1, page: 1, requestId: 'req_1', isWhiteLabel: false }],
         }),
-        ...problems('identity_required', 'identity_conflict', 'payload_too_large', 'unsupported_media_type', ...sessionProblems, ...upstreamProblems),
+        ...problems('identity_required', 'identity_conflict', ...bodyProblems, ...sessionProblems, ...upstreamProblems),
       },
     },
   }, async (request, reply) => {
@@ -41,10 +41,7 @@ export const authkitRoutes: FastifyPluginAsyncTypebox<{ issueToken: TokenSource 
     const owner = requireIdentity(principalOf(request), request.headers, body);
     const page = request.query.page ?? body.page;
     const limit = request.query.limit ?? body.limit;
-    const token = await issueToken({
-      ...owner, ...(group === undefined ? {} : { group }), ...(label === undefined ? {} : { label }),
-      ...(page === undefined ? {} : { page }), ...(limit === undefined ? {} : { limit }),
-    });
+    const token = await issueToken({ ...owner, group, label, page, limit });
     // Past the serializer: the answer is the upstream's, to the last member.
     return reply.header('cache-control', 'no-store').type('application/json').serializer(JSON.stringify).send(narrowToken(token, principalOf(request).session?.platforms ?? []));
   });

@@ -2,10 +2,10 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import { isBrowsersWord } from '../auth/browser.js';
-import { type Identity, IdentityHeaders, requireIdentity, resolveIdentity } from '../auth/identity.js';
+import { type Identity, IdentityHeaders, requireIdentity } from '../auth/identity.js';
 import { principalOf } from '../auth/plugin.js';
 import { Problem } from '../errors.js';
-import { IdParams, problems, Ref, sessionProblems, upstreamProblems } from '../schemas.js';
+import { bodyProblems, IdParams, problems, Ref, sessionProblems, upstreamProblems } from '../schemas.js';
 import { connectionStates, type ConnectionState } from '../upstream/vault.js';
 import {
   ConnectionPageSchema, ConnectionSchema, type CreateBody, CreateBodySchema, ListQuerySchema, PatchBodySchema, SyncBodySchema, SyncQuerySchema, SyncResponses,
@@ -18,7 +18,6 @@ import { streamSync } from './sync-stream.js';
 
 const read = { scope: 'connections:read' } as const;
 const write = { scope: 'connections:write' } as const;
-const bodyProblems = ['payload_too_large', 'unsupported_media_type'] as const;
 const maxMetadataBytes = 16 * 1024;
 
 /** `/connections`: store, list, read, change, delete and sync. */
@@ -59,7 +58,7 @@ export const connectionRoutes: FastifyPluginAsyncTypebox<{ connections: Connecti
     },
   }, async (request) => {
     const { limit, cursor, ...filter } = request.query;
-    const { rows, nextCursor } = await connections.list(narrow(filter, ownerOf(request)), cursor, limit);
+    const { rows, nextCursor } = await connections.list(narrow(filter, request.identity), cursor, limit);
     return { rows: rows.map(present), nextCursor };
   });
 
@@ -69,7 +68,7 @@ export const connectionRoutes: FastifyPluginAsyncTypebox<{ connections: Connecti
       operationId: 'getConnection', tags: ['connections'], headers: IdentityHeaders, summary: 'Get a connection',
       params: IdParams, response: { 200: Ref(ConnectionSchema), ...problems('connection_not_found') },
     },
-  }, async (request) => present(await connections.get(request.params.id, ownerOf(request))));
+  }, async (request) => present(await connections.get(request.params.id, request.identity)));
 
   app.patch('/connections/:id', {
     config: { access: write },
@@ -79,7 +78,7 @@ export const connectionRoutes: FastifyPluginAsyncTypebox<{ connections: Connecti
     },
   }, async (request) => {
     if (request.body.metadata) refuseUnstorable(request.body.metadata);
-    return present(await connections.change(request.params.id, ownerOf(request), request.body));
+    return present(await connections.change(request.params.id, request.identity, request.body));
   });
 
   app.delete('/connections/:id', {
@@ -92,7 +91,7 @@ export const connectionRoutes: FastifyPluginAsyncTypebox<{ connections: Connecti
       response: { 204: Type.Null({ description: 'Deleted.' }), ...problems('connection_not_found', ...upstreamProblems) },
     },
   }, async (request, reply) => {
-    await connections.remove(request.params.id, ownerOf(request), request.query.upstream);
+    await connections.remove(request.params.id, request.identity, request.query.upstream);
     return reply.code(204).send(null);
   });
 
@@ -122,10 +121,6 @@ function claimantOf(request: FastifyRequest): Claimant {
     fromBrowser: isBrowsersWord(principal, request.headers), bound: principal.identity !== undefined,
     platforms: platforms.length > 0 ? platforms : undefined, reconnect,
   };
-}
-
-function ownerOf(request: FastifyRequest): Identity | undefined {
-  return resolveIdentity(principalOf(request), request.headers);
 }
 
 function narrow(filter: ConnectionFilter, owner: Identity | undefined): ConnectionFilter {

@@ -16,8 +16,7 @@ const pageMinutes = 60;
  * its list and its console, which an application's backend would do for it, the page gets a key bound to the identity.
  */
 export function createDemoLogin(issueKey: IssueKey, openSession: OpenSession, now: () => number = Date.now): DemoOptions['login'] {
-  return async (identity, identityType) => {
-    const boundTo = { identity, identityType } as Identity;
+  return async (boundTo) => {
     const expiresAt = new Date(now() + pageMinutes * 60_000);
     const [key, token] = await Promise.all([
       issueKey({ name: 'demo page', scopes: ['connections:read', 'connections:write', 'integrations:read', 'proxy'], boundTo, expiresAt }),

@@ -1,29 +1,21 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply } from 'fastify';
 import Type from 'typebox';
+import { type Identity, IdentitySchema, IdentityTypeSchema } from '../auth/identity.js';
 import { Problem } from '../errors.js';
 import { loadAssets, type Asset } from './assets.js';
 
 /** What the page needs of the gateway: a way to log somebody in, and where the widget lives (unset = the hosted one). */
 export type DemoOptions = {
   widgetBaseUrl?: string | undefined;
-  login(identity: string, identityType: string): Promise<{ key: string; widgetHeaders: Record<string, string>; expiresAt: string }>;
+  login(owner: Identity): Promise<{ key: string; widgetHeaders: Record<string, string>; expiresAt: string }>;
 };
 
 const HOSTED_WIDGET = 'https://authkit.picaos.com';
 
 const open = { config: { access: 'public' } } as const;
 
-const LoginBody = Type.Object(
-  {
-    identity: Type.String({ minLength: 1, maxLength: 128, pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$' }),
-    identityType: Type.Union(
-      ['user', 'team', 'organization', 'project'].map((type) => Type.Literal(type)),
-      { default: 'user' },
-    ),
-  },
-  { additionalProperties: false },
-);
+const LoginBody = Type.Object({ identity: IdentitySchema, identityType: Type.Optional(IdentityTypeSchema) }, { additionalProperties: false });
 
 /**
  * The page at /demo, its files, and `POST /demo/login`, which hands a short-lived key to whoever asks: development only.
@@ -53,8 +45,8 @@ export const demoRoutes: FastifyPluginAsyncTypebox<DemoOptions> = async (app, { 
   });
 
   app.post('/demo/login', { ...open, schema: { hide: true, body: LoginBody } }, async (request, reply) => {
-    const { identity, identityType } = request.body;
-    const credentials = await login(identity, identityType);
+    const { identity, identityType = 'user' } = request.body;
+    const credentials = await login({ identity, identityType });
     reply.header('cache-control', 'no-store');
     return { ...credentials, identity, identityType, widgetBaseUrl };
   });

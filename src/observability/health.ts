@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import Type from 'typebox';
+import Type, { type Static } from 'typebox';
 import { OneOf, publicProblems } from '../schemas.js';
 
 const Check = Type.Object({ status: OneOf(['ok', 'failed']), detail: Type.Optional(Type.String()) });
@@ -47,7 +47,7 @@ export const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { ch
     reply.header('cache-control', 'no-store');
     return reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'unavailable', checks: all });
 
-    async function run(name: string, check: ReadinessCheck): Promise<Static> {
+    async function run(name: string, check: ReadinessCheck): Promise<CheckResult> {
       try {
         await withDeadline(check(), 2_000);
         return { status: 'ok' };
@@ -62,11 +62,11 @@ export const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { ch
 
 type HealthOptions = { checks: Record<string, ReadinessCheck>; details: Record<string, ReadinessDetail>; isStopping: () => boolean };
 
-function detailed(detail: string | undefined): Static {
+function detailed(detail: string | undefined): CheckResult {
   return detail === undefined ? { status: 'ok' } : { status: 'ok', detail };
 }
 
-type Static = { status: 'ok' | 'failed'; detail?: string };
+type CheckResult = Static<typeof Check>;
 
 async function withDeadline(work: Promise<void>, milliseconds: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;

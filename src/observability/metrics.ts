@@ -1,7 +1,7 @@
 import fp from 'fastify-plugin';
 import { publicProblems } from '../schemas.js';
 import { collectDefaultMetrics, Registry } from 'prom-client';
-import { counter, histogram, remember } from './series.js';
+import { counter, histogram, remember, seconds } from './series.js';
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -9,8 +9,6 @@ declare module 'fastify' {
     metrics: Registry;
   }
 }
-
-const seconds = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 /** Counts and times every request, and serves `GET /metrics` in the Prometheus text format. */
 export const metrics = fp(async (app) => {

@@ -3,6 +3,9 @@ import { Counter, type Metric, type Registry } from 'prom-client';
 export type Labels = Readonly<Record<string, string | number>>;
 type Naming = { name: string; help: string; registry: Registry };
 
+/** Upper bounds for times of requests, in seconds. */
+export const seconds: readonly number[] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
 /** One labelled series of a counter. */
 export type CounterSeries = { inc(by?: number): void };
 /** One labelled series of a histogram. */

@@ -70,8 +70,8 @@ const statementNames = new Map<string, string>();
 function statementName(sql: string): string {
   const known = statementNames.get(sql);
   if (known) return known;
-  // Prisma's SQL has few shapes, but lists of varying length make more: past this many, statements go unnamed-by-reuse.
-  if (statementNames.size >= 500) statementNames.clear();
+  // Prisma's SQL has few shapes, but lists of varying length make more: past this many, statements are not kept.
+  if (statementNames.size >= 500) return '';
   const name = `p${crypto.randomUUID().replaceAll('-', '')}`;
   statementNames.set(sql, name);
   return name;

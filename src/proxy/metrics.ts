@@ -1,6 +1,6 @@
 import { Gauge, type Registry } from 'prom-client';
 import type { CacheCounts } from '../cache.js';
-import { counter, histogram, remember } from '../observability/series.js';
+import { counter, histogram, remember, seconds } from '../observability/series.js';
 import type { Circuit } from './circuit.js';
 
 /** Who answered a call: the provider, the upstream itself, or we; or nobody, because the caller left or the answer broke off. */
@@ -11,7 +11,6 @@ export type CallRecord = { platform: string | undefined; method: string; outcome
 
 export type ProxyMetrics = { record(call: CallRecord): void };
 
-const seconds = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 const ownSeconds = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1];
 const circuitStates = { closed: 0, 'half-open': 1, open: 2 } as const;
 

@@ -1,9 +1,9 @@
 import { Problem } from '../errors.js';
 
 /** A connection key taken apart: `{environment}::{platform}::{group}::{token}`, with an optional `|{identity}`. */
-export type ConnectionKey = Readonly<{ environment: 'test' | 'live'; platform: string; group: string; identity: string | undefined }>;
+export type ConnectionKey = Readonly<{ environment: 'test' | 'live'; platform: string; identity: string | undefined }>;
 
-const form = /^(test|live)::([^:|\s]{1,64})::([^|]{1,256}?)::([^:|\s]{1,128})(?:\|(.{1,256}))?$/u;
+const form = /^(test|live)::([^:|\s]{1,64})::[^|]{1,256}?::([^:|\s]{1,128})(?:\|(.{1,256}))?$/u;
 // What a header value cannot carry (RFC 9110 §5.5). Other bytes, non-ASCII identity text included, it can.
 // eslint-disable-next-line no-control-regex -- control characters are exactly what is refused
 const headerUnsafe = /[\u0000-\u001f\u007f]|^\s|\s$/;
@@ -19,7 +19,7 @@ export function parseConnectionKey(key: string, field = 'body.key'): ConnectionK
       errors: [{ field, message: 'is not a connection key' }],
     });
   }
-  return { environment: match[1] as 'test' | 'live', platform: match[2]!, group: match[3]!, identity: match[5] };
+  return { environment: match[1] as 'test' | 'live', platform: match[2]!, identity: match[4] };
 }
 
 /** A connection key as a header value: UTF-8 bytes, which HTTP carries as obs-text (RFC 9110 §5.5). */

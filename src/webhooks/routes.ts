@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import Type from 'typebox';
 import { principalOf } from '../auth/plugin.js';
 import { requireUnbound } from '../auth/unbound.js';
-import { IdParams, PageQuery, problems, Ref } from '../schemas.js';
+import { bodyProblems, IdParams, PageQuery, problems, Ref } from '../schemas.js';
 import {
   DeliveryPageSchema, DeliveryParams, DeliveryQuerySchema, DeliverySchema, WebhookChangeSchema, WebhookPageSchema, WebhookRequestSchema, WebhookSchema,
   WebhookWithSecretSchema,
@@ -12,7 +12,6 @@ import type { Delivery, Webhook } from './store.js';
 
 const access = { scope: 'webhooks:manage' } as const;
 const tags = ['webhooks'];
-const bodyProblems = ['payload_too_large', 'unsupported_media_type'] as const;
 const dayInSeconds = 86_400;
 
 /** `/webhooks`: who is told about connections, and how that went. For keys that are not bound to an identity. */
