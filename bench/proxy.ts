@@ -38,7 +38,7 @@ try {
     }
     const bare = results.get('bare')!;
     console.log(`\n${load.name}, ${load.connections} connection${load.connections === 1 ? '' : 's'}`);
-    console.table(Object.fromEntries(chosen.map(({ name, process: { child } }) => {
+    console.table(Object.fromEntries(chosen.map(({ name, process: child }) => {
       const rounds = results.get(name)!;
       return [name, {
         'requests/s': Math.round(median(rounds.map(({ perSecond }) => perSecond))),

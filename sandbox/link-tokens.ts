@@ -7,7 +7,6 @@ const MAX_TOKENS = 20_000;
 export interface LinkToken {
   token: string;
   owner: Owner;
-  createdAt: number;
   expiresAt: number;
 }
 
@@ -16,8 +15,7 @@ export class LinkTokens {
   #tokens = new Map<string, LinkToken>();
 
   issue(prefix: 'evt' | 'req', owner: Owner, lifetimeMs = LIFETIME_MS): LinkToken {
-    const createdAt = Date.now();
-    const link = { token: `${prefix}_${randomBytes(24).toString('base64url')}`, owner, createdAt, expiresAt: createdAt + lifetimeMs };
+    const link = { token: `${prefix}_${randomBytes(24).toString('base64url')}`, owner, expiresAt: Date.now() + lifetimeMs };
     this.#tokens.set(link.token, link);
     if (this.#tokens.size > MAX_TOKENS) this.#tokens.delete(this.#tokens.keys().next().value as string);
     return link;

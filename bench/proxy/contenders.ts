@@ -1,11 +1,12 @@
+import type { ChildProcess } from 'node:child_process';
 import { openSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BenchDatabases } from './databases.js';
-import { type Running, run, untilAnswers } from './processes.js';
+import { run, untilAnswers } from './processes.js';
 import { connection, isInstalled, startNginx } from './stub.js';
 
 /** A proxy under test, at `url` + path, called with `headers`. */
-export type Contender = { name: string; url: string; headers: Record<string, string>; process: Running };
+export type Contender = { name: string; url: string; headers: Record<string, string>; process: ChildProcess };
 
 const rootKey = 'bench-root-key-0123456789abcdef0123456789';
 const core = 0;
@@ -15,7 +16,7 @@ export async function startContenders(directory: string, upstream: string, first
   const contenders = [await startGateway(directory, upstream, firstPort, await databases.create())];
   const ofGuide = await databases.create();
   const key = contenders[0]!.headers['x-api-key']!;
-  const node = (name: string, port: number) => run(name, process.execPath, ['--import', 'tsx', `bench/proxy/${name}.ts`, String(port), upstream, key, ofGuide ?? ''], { core });
+  const node = (name: string, port: number) => run(process.execPath, ['--import', 'tsx', `bench/proxy/${name}.ts`, String(port), upstream, key, ofGuide ?? ''], { core });
   for (const [i, name] of ['bare', 'guide'].entries()) {
     const port = firstPort + 1 + i;
     contenders.push({ name, url: `http://127.0.0.1:${port}/proxy/bench`, headers: { 'x-api-key': key }, process: node(name, port) });
@@ -35,7 +36,7 @@ export async function startContenders(directory: string, upstream: string, first
 }
 
 async function startGateway(directory: string, upstream: string, port: number, database: string | undefined): Promise<Contender> {
-  const process_ = run('gateway', process.execPath, ['dist/server.js'], {
+  const child = run(process.execPath, ['dist/server.js'], {
     core,
     // A log in production goes to a pipe or a file: it must be written, not thrown away.
     output: openSync(join(directory, 'gateway.log'), 'w'),
@@ -53,5 +54,5 @@ async function startGateway(directory: string, upstream: string, port: number, d
   };
   const { key } = await post('/api-keys', { name: 'bench', scopes: ['proxy'], identity: 'bench' });
   await post('/connections', { user_id: connection.identity, platform: connection.platform, connection_key: connection.key, environment: 'test' });
-  return { name: 'gateway', url: `${root}/proxy/bench`, headers: { 'x-api-key': key }, process: process_ };
+  return { name: 'gateway', url: `${root}/proxy/bench`, headers: { 'x-api-key': key }, process: child };
 }

@@ -27,7 +27,7 @@ export async function measure(directory: string, load: Load, contender: Contende
       errors.connect + errors.read + errors.write + errors.status + errors.timeout, summary.requests))
   end`);
   const headers = Object.entries(contender.headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`]);
-  const { pid } = contender.process.child;
+  const { pid } = contender.process;
   const before = cpuSeconds(pid!) ?? NaN;
   const { stdout } = await promisify(execFile)('taskset', [
     '-c', '1', 'wrk', '-t1', `-c${load.connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', script, ...headers, contender.url + load.path,

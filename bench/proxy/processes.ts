@@ -1,9 +1,6 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
-
-/** A started program. */
-export type Running = { name: string; child: ChildProcess };
 
 const started: { child: ChildProcess; ended: Promise<void> }[] = [];
 
@@ -13,15 +10,12 @@ export async function stopAll(): Promise<void> {
   await Promise.race([Promise.all(started.map(({ ended }) => ended)), wait(10_000)]);
 }
 
-const canPin = spawnSync('which', ['taskset']).status === 0;
-
-/** Starts a program, on one core where cores can be chosen. Its output goes to `output` (default: nowhere). */
-export function run(name: string, program: string, args: string[], options: { core: number; env?: Record<string, string>; output?: number }): Running {
-  const [command, ...rest] = canPin ? ['taskset', '-c', String(options.core), program, ...args] : [program, ...args];
-  const child = spawn(command!, rest, { env: { ...process.env, ...options.env }, stdio: ['ignore', options.output ?? 'ignore', 'inherit'] });
+/** Starts a program on one core. Its output goes to `output` (default: nowhere). */
+export function run(program: string, args: string[], options: { core: number; env?: Record<string, string>; output?: number }): ChildProcess {
+  const child = spawn('taskset', ['-c', String(options.core), program, ...args], { env: { ...process.env, ...options.env }, stdio: ['ignore', options.output ?? 'ignore', 'inherit'] });
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   started.push({ child, ended });
-  return { name, child };
+  return child;
 }
 
 /** Waits until a URL answers at all. */

@@ -1,11 +1,11 @@
 // The upstream every contender calls: fixed answers by path, marked as a provider's.
-import { spawnSync } from 'node:child_process';
+import { type ChildProcess, spawnSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
-import { type Running, run } from './processes.js';
+import { run } from './processes.js';
 
-export const sizes = { small: 300, medium: 64 * 1024, large: 1024 * 1024 } as const;
+const sizes = { small: 300, medium: 64 * 1024, large: 1024 * 1024 } as const;
 
 /** The one connection there is, as the vault lists it. */
 export const connection = {
@@ -24,9 +24,9 @@ export function isInstalled(program: string): boolean {
 }
 
 /** nginx where it is installed, so that the stub is never what limits; else a Node server. */
-export async function startStub(directory: string, port: number): Promise<Running> {
+export async function startStub(directory: string, port: number): Promise<ChildProcess> {
   for (const [name, size] of Object.entries(sizes)) await writeFile(join(directory, name), bodyOf(size));
-  if (!isInstalled('nginx')) return run('stub', process.execPath, ['--import', 'tsx', 'bench/proxy/stub-server.ts', String(port)], { core: 1 });
+  if (!isInstalled('nginx')) return run(process.execPath, ['--import', 'tsx', 'bench/proxy/stub-server.ts', String(port)], { core: 1 });
   return startNginx('stub', directory, 1, `
     server {
       listen 127.0.0.1:${port} backlog=4096;
@@ -39,7 +39,7 @@ export async function startStub(directory: string, port: number): Promise<Runnin
 }
 
 /** nginx with one worker, no disk writes, and the given servers. */
-export async function startNginx(name: string, directory: string, core: number, servers: string): Promise<Running> {
+export async function startNginx(name: string, directory: string, core: number, servers: string): Promise<ChildProcess> {
   const file = join(directory, `${name}.conf`);
   await writeFile(file, `
 daemon off; worker_processes 1; pid ${directory}/${name}.pid; error_log ${directory}/${name}.log crit;
@@ -49,7 +49,7 @@ http {
   client_body_temp_path ${directory}/body; proxy_temp_path ${directory}/proxy; fastcgi_temp_path ${directory}/f; uwsgi_temp_path ${directory}/u; scgi_temp_path ${directory}/s;
   ${servers}
 }`);
-  return run(name, 'nginx', ['-c', file, '-p', directory], { core });
+  return run('nginx', ['-c', file, '-p', directory], { core });
 }
 
 /** The stub as a Node server, for machines without nginx. */
