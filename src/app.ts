@@ -8,7 +8,7 @@ import { createKeyService } from './auth/key-service.js';
 import { createKeyStore } from './auth/key-store.js';
 import { withBrowserCredentials } from './auth/browser-credentials.js';
 import { createJwtAuthenticator } from './auth/jwt.js';
-import { authPlugin } from './auth/plugin.js';
+import { authPlugin, credentialOf } from './auth/plugin.js';
 import { rootPrincipal } from './auth/principal.js';
 import { rateLimitHeaders, rateLimits } from './auth/rate-limit.js';
 import { keyRoutes } from './auth/routes.js';
@@ -154,6 +154,7 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
     metrics: createProxyMetrics(app.metrics, { inFlight: admission.inFlight, circuit, caches: { keys: keyStore.cache.counts, connections: choices.cache.counts } }),
     ownHeaders: ['x-request-id', ...(config.rateLimit.perMinute > 0 ? rateLimitHeaders : [])],
     timeoutMs: config.proxyTimeoutMs, maxBodyBytes: config.proxyMaxBodyBytes,
+    confirm: async (request) => void (await authenticator.authenticate(credentialOf(request))),
     choose: choices.choose, resolveAction: createActionResolver(actions, config.actionResolution),
     noteUse: (id) => lastUsed.touch('user_connections', id), noteRefusal: (id) => void connections.refreshState(id),
   });
