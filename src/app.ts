@@ -35,8 +35,9 @@ import { integrationRoutes } from './integrations/routes.js';
 import { jsonBodies } from './json-bodies.js';
 import { health } from './observability/health.js';
 import { lazyChild } from './observability/lazy-logger.js';
+import { masker } from './observability/logger.js';
 import { metrics } from './observability/metrics.js';
-import { requestId, requestLog } from './observability/request-log.js';
+import { requestIds, requestLog } from './observability/request-log.js';
 import { openapi } from './openapi.js';
 import type { Database } from './persistence/database.js';
 import { createLastUsed } from './persistence/last-used.js';
@@ -76,7 +77,7 @@ export type AppDependencies = { config: Config; database: Database; logger: Logg
 export async function buildApp({ config, database, logger }: AppDependencies): Promise<FastifyInstance> {
   const app = fastify({
     loggerInstance: logger as FastifyBaseLogger,
-    genReqId: requestId,
+    genReqId: requestIds(masker([config.adminApiKey, config.secretKey])),
     childLoggerFactory: lazyChild,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     trustProxy: config.trustProxy,
