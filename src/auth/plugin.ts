@@ -38,6 +38,11 @@ export function principalOf(request: FastifyRequest): Principal {
   return request.principal;
 }
 
+/** The caller, narrowed to the identity that the request names: an unbound key that acts as somebody reaches no further than they do. */
+export function actorOf(request: FastifyRequest): Principal {
+  return { ...principalOf(request), identity: request.identity };
+}
+
 /**
  * Enforces each route's declared access, and writes the same declaration into its OpenAPI schema, so that the two cannot
  * drift. Unknown, expired and revoked keys answer the same 401; a missing scope 403 `insufficient_scope`. Where a body came
