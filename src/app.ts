@@ -8,7 +8,7 @@ import { createKeyService } from './auth/key-service.js';
 import { createKeyStore } from './auth/key-store.js';
 import { withBrowserCredentials } from './auth/browser-credentials.js';
 import { createJwtAuthenticator } from './auth/jwt.js';
-import { authPlugin } from './auth/plugin.js';
+import { authPlugin, credentialOf } from './auth/plugin.js';
 import { rootPrincipal } from './auth/principal.js';
 import { rateLimitHeaders, rateLimits } from './auth/rate-limit.js';
 import { keyRoutes } from './auth/routes.js';
@@ -35,8 +35,9 @@ import { integrationRoutes } from './integrations/routes.js';
 import { jsonBodies } from './json-bodies.js';
 import { health } from './observability/health.js';
 import { lazyChild } from './observability/lazy-logger.js';
+import { masker } from './observability/logger.js';
 import { metrics } from './observability/metrics.js';
-import { requestId, requestLog } from './observability/request-log.js';
+import { requestIds, requestLog } from './observability/request-log.js';
 import { openapi } from './openapi.js';
 import type { Database } from './persistence/database.js';
 import { createLastUsed } from './persistence/last-used.js';
@@ -76,7 +77,7 @@ export type AppDependencies = { config: Config; database: Database; logger: Logg
 export async function buildApp({ config, database, logger }: AppDependencies): Promise<FastifyInstance> {
   const app = fastify({
     loggerInstance: logger as FastifyBaseLogger,
-    genReqId: requestId,
+    genReqId: requestIds(masker([config.adminApiKey, config.secretKey])),
     childLoggerFactory: lazyChild,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     trustProxy: config.trustProxy,
@@ -154,6 +155,7 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
     metrics: createProxyMetrics(app.metrics, { inFlight: admission.inFlight, circuit, caches: { keys: keyStore.cache.counts, connections: choices.cache.counts } }),
     ownHeaders: ['x-request-id', ...(config.rateLimit.perMinute > 0 ? rateLimitHeaders : [])],
     timeoutMs: config.proxyTimeoutMs, maxBodyBytes: config.proxyMaxBodyBytes,
+    confirm: async (request) => void (await authenticator.authenticate(credentialOf(request))),
     choose: choices.choose, resolveAction: createActionResolver(actions, config.actionResolution),
     noteUse: (id) => lastUsed.touch('user_connections', id), noteRefusal: (id) => void connections.refreshState(id),
   });

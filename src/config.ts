@@ -43,7 +43,7 @@ export const EnvironmentSchema = Type.Object({
     description: 'Whose claims of a connection are checked against the vault: always = everybody\'s; browser = only what browsers send; off = nobody\'s.',
   }),
   AUTH_JWKS_URL: Type.Optional(Type.String({
-    pattern: '^https?://', description: 'Public keys of your identity provider, whose JWTs browsers may then present. Needs the next two.',
+    pattern: '^https?://', description: 'Public keys of your identity provider, whose JWTs browsers may then present. https; needs the next two.',
   })),
   AUTH_JWT_ISSUER: Type.Optional(Type.String({ minLength: 1, description: 'The iss its JWTs must carry.' })),
   AUTH_JWT_AUDIENCE: Type.Optional(Type.String({ minLength: 1, description: 'The aud its JWTs must carry.' })),
@@ -250,6 +250,9 @@ function contradictions(values: Environment): string[] {
     const root = values[name] && URL.canParse(values[name]) ? new URL(values[name]) : undefined;
     if (root && (root.search || root.hash || root.username)) found.push(`${name} must be a plain root: no query, fragment or credentials.`);
   }
+  if (values.AUTH_JWKS_URL?.startsWith('http:') && URL.canParse(values.AUTH_JWKS_URL) && !isLoopback(new URL(values.AUTH_JWKS_URL).hostname)) {
+    found.push('AUTH_JWKS_URL must be https (http only for loopback): whoever changes its answer on the way could sign in as anybody.');
+  }
   if (!parseOtlpHeaders(values.OTEL_EXPORTER_OTLP_HEADERS)) {
     found.push('OTEL_EXPORTER_OTLP_HEADERS must be a comma list of name=value, with values percent-encoded.');
   }
@@ -262,6 +265,10 @@ function contradictions(values: Environment): string[] {
     }
   }
   return found;
+}
+
+function isLoopback(hostname: string): boolean {
+  return /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(hostname);
 }
 
 function splitList(list: string): string[] {

@@ -1,15 +1,21 @@
+import type { IncomingMessage } from 'node:http';
 import fp from 'fastify-plugin';
 import { Problem } from './errors.js';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 const maxDepth = 64;
+const deadlineMs = 30_000;
+
+/** `deadlineMs`: how long a body may take altogether, 30 seconds unless given. */
+export type JsonBodyOptions = { deadlineMs?: number };
 
 /**
  * JSON bodies, with one leniency: a request that says `application/json` and sends nothing has no body, instead of a
  * malformed one (fetch wrappers set the header on every call), and no body counts as `{}`. `__proto__` and `constructor.prototype`
- * are refused, and so are unpaired surrogates: neither UTF-8 nor the database holds them (RFC 8259 §8.2).
+ * are refused, and so are unpaired surrogates: neither UTF-8 nor the database holds them (RFC 8259 §8.2). A body that is not
+ * all there by the deadline is 408 `request_timeout`.
  */
-export const jsonBodies = fp(async (app) => {
+export const jsonBodies = fp<JsonBodyOptions>(async (app, options) => {
   const parse = app.getDefaultJsonParser('error', 'error');
   app.removeContentTypeParser(['application/json', 'text/plain']);
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
@@ -22,12 +28,25 @@ export const jsonBodies = fp(async (app) => {
       return done(hasUnpairedSurrogate(text, value) ? refused('must not contain unpaired surrogates') : null, value);
     });
   });
+  // Not the server's own requestTimeout: that would end the proxy's long uploads, which are never parsed and do not come here.
+  app.addHook('preParsing', (request, _reply, payload, done) => {
+    if (!hasBody(request.raw)) return done(null, payload);
+    const timer = setTimeout(() => payload.emit('error', late()), options.deadlineMs ?? deadlineMs);
+    const settled = (): void => clearTimeout(timer);
+    payload.on('end', settled).on('close', settled).on('error', settled);
+    done(null, payload);
+  });
   app.addHook('preValidation', (request, _reply, done) => {
     // No body reads as an empty object: where members are required, the answer then names them.
     if (request.body === undefined && request.routeOptions.schema?.body) request.body = {};
     done();
   });
 }, { name: 'json-bodies' });
+
+/** Whether a request has a body, by what its header says (RFC 9112 §6.3). */
+export function hasBody({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
 
 function hasUnpairedSurrogate(text: string, value: unknown): boolean {
   // Only an escape can bring one in, and JSON.stringify writes it as an escape again.
@@ -52,6 +71,10 @@ function isDeeperThan(depth: number, text: string, value: unknown): boolean {
     level = level.flatMap((item) => (typeof item === 'object' && item !== null ? Object.values(item) : []));
   }
   return false;
+}
+
+function late(): Problem {
+  return new Problem('request_timeout', 'The request body did not arrive in time.');
 }
 
 function refused(message: string): Problem {

@@ -41,7 +41,7 @@ const everywhere = [
   'service_unavailable',
 ] as const;
 /** Problems of a route that takes a JSON body. */
-export const bodyProblems = ['payload_too_large', 'unsupported_media_type'] as const;
+export const bodyProblems = ['request_timeout', 'payload_too_large', 'unsupported_media_type'] as const;
 /** Problems of a route that browser sessions may use. */
 export const sessionProblems = ['origin_not_allowed', 'identity_provider_unavailable'] as const;
 /** Problems of a route that needs the upstream. */

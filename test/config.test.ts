@@ -56,6 +56,16 @@ t.test('the demo never runs on a live secret', async (t) => {
   t.match(problemsOf({ ...good, PICA_SECRET_KEY: 'sk_live_abc', DEMO: 'true' })[0], /^DEMO/);
 });
 
+t.test('an identity provider\'s keys come over TLS, or from this machine', async (t) => {
+  const jwt = { AUTH_JWT_ISSUER: 'x', AUTH_JWT_AUDIENCE: 'y' };
+  for (const host of ['login.example.com', '10.0.0.1', '127.0.0.1.example.com', 'localhost.example.com', '127.evil.example']) {
+    t.match(problemsOf({ ...good, ...jwt, AUTH_JWKS_URL: `http://${host}/jwks.json` }), [/^AUTH_JWKS_URL must be https/], host);
+  }
+  for (const url of ['https://login.example.com/jwks.json', 'http://localhost:8080/jwks.json', 'http://127.0.0.2/jwks.json', 'http://[::1]/jwks.json']) {
+    t.equal(loadConfig({ ...good, ...jwt, AUTH_JWKS_URL: url }).jwt?.jwksUrl, url);
+  }
+});
+
 t.test('a REDIS_URL that cannot be read is refused by name, without its value', async (t) => {
   for (const url of ['http://secret@x', 'redis://', 'redis://:secret%@x', 'redis://:secret@x:port']) {
     const problems = problemsOf({ ...good, REDIS_URL: url });

@@ -3,6 +3,8 @@ import { Problem } from '../errors.js';
 
 const staleMs = 5 * 60_000;
 const timeoutMs = 5_000;
+// Once the provider has failed, known keys are not held up by asking it again with every call.
+const failedMs = 30_000;
 const maxBytes = 1024 * 1024;
 // Unknown key ids make us ask again, so whoever makes some up could make us ask without end: this many at once, then slowly.
 const burst = 5;
@@ -13,12 +15,13 @@ const maxAbsent = 1_000;
 
 /**
  * The identity provider's public keys (RFC 7517), found by the `kid` of a token. An unknown one is looked for at the
- * provider, so that a rotation needs no restart; what it knows is renewed every few minutes, so that a withdrawn key stops.
+ * provider, so that a rotation needs no restart; what is older than a few minutes is renewed first, so that a withdrawn key stops.
  * While the provider is away, known keys go on working, and unknown ones are 503 `identity_provider_unavailable`.
  */
 export function createKeySet(url: string, now: () => number = Date.now): JWTVerifyGetKey {
   let known: { find: JWTVerifyGetKey; fetchedAt: number } | undefined;
   let loading: Promise<void> | undefined;
+  let failedAt = -Infinity;
   let budget = burst;
   let refilledAt = now();
   const absent = new Map<string | undefined, number>();
@@ -26,6 +29,10 @@ export function createKeySet(url: string, now: () => number = Date.now): JWTVeri
   const load = (): Promise<void> => {
     loading ??= fetchKeys(url)
       .then((keys) => void (known = { find: createLocalJWKSet(keys), fetchedAt: now() }))
+      .catch((error: unknown) => {
+        failedAt = now();
+        throw error;
+      })
       .finally(() => (loading = undefined));
     return loading;
   };
@@ -43,7 +50,7 @@ export function createKeySet(url: string, now: () => number = Date.now): JWTVeri
   return async (header, token) => {
     if (known) {
       // Its failure costs nothing: the known keys go on.
-      if (now() - known.fetchedAt > staleMs && mayAsk()) void load().catch(() => {});
+      if (now() - known.fetchedAt > staleMs && now() - failedAt > failedMs) await load().catch(() => {});
       try {
         return await known.find(header, token);
       } catch (error) {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type JWTPayload, jwtVerify } from 'jose';
+import { errors, type JWTPayload, jwtVerify, type JWTVerifyOptions, type JWTVerifyResult } from 'jose';
 import type { JwtSettings } from '../config.js';
 import { Problem } from '../errors.js';
 import { unauthorized } from './authenticator.js';
@@ -27,10 +27,12 @@ export function createJwtAuthenticator(settings: JwtSettings, now: () => number 
   };
 
   async function verify(token: string): Promise<JWTPayload> {
+    const options: JWTVerifyOptions = {
+      algorithms, issuer: settings.issuer, audience: settings.audience, requiredClaims: ['exp'], clockTolerance: leewaySeconds, currentDate: new Date(now()),
+    };
     try {
-      const { payload } = await jwtVerify(token, keys, {
-        algorithms, issuer: settings.issuer, audience: settings.audience, requiredClaims: ['exp'], clockTolerance: leewaySeconds, currentDate: new Date(now()),
-      });
+      const { payload } = await jwtVerify(token, keys, options)
+        .catch((error: unknown) => (error instanceof errors.JWKSMultipleMatchingKeys ? verifyWithAny(token, error, options) : Promise.reject(error as Error)));
       return payload;
     } catch (error) {
       if (error instanceof Problem) throw error;
@@ -38,6 +40,18 @@ export function createJwtAuthenticator(settings: JwtSettings, now: () => number 
       throw unauthorized('The token is not a valid one of the identity provider.');
     }
   }
+}
+
+/** A token need not say which key it is signed with (RFC 7515 §4.1.4): tries each that may be it. */
+async function verifyWithAny(token: string, keys: errors.JWKSMultipleMatchingKeys, options: JWTVerifyOptions): Promise<JWTVerifyResult> {
+  for await (const key of keys) {
+    try {
+      return await jwtVerify(token, key, options);
+    } catch (error) {
+      if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw error;
+    }
+  }
+  throw new errors.JWSSignatureVerificationFailed();
 }
 
 function identityOf(payload: JWTPayload, { identityClaim, identityTypeClaim }: JwtSettings): Identity {

@@ -13,7 +13,7 @@ export type KeyRequest = { name: string; scopes: string[]; boundTo: Identity | u
 /** A stored key together with its plain text, which exists only in the answer that creates it. */
 export type IssuedKey = { stored: StoredKey; key: string };
 
-/** API keys as their managers see them. `manager` never reaches beyond its own scopes, bound identity and time. */
+/** API keys as their managers see them. `manager` never reaches beyond its own scopes, identity and time. */
 export type KeyService = {
   /**
    * Ends with the manager unless an earlier end is given. 403 `insufficient_scope` for a scope the manager lacks, 400
@@ -97,8 +97,8 @@ function refuseEscalation(manager: Principal, scopes: readonly string[], boundTo
   }
   const own = manager.identity;
   if (own && boundTo && (boundTo.identity !== own.identity || boundTo.identityType !== own.identityType)) {
-    throw new Problem('identity_conflict', 'A bound key can only create keys for its own identity.', {
-      errors: [{ field: 'body.identity', message: 'contradicts the credential' }],
+    throw new Problem('identity_conflict', 'Who acts as one identity can only create keys for that one.', {
+      errors: [{ field: 'body.identity', message: 'contradicts the credential or header' }],
     });
   }
 }

@@ -5,6 +5,7 @@ import { type Identity, resolveIdentity } from './identity.js';
 import type { KeyService } from './key-service.js';
 import type { StoredKey } from './key-store.js';
 import { rootPrincipal } from './principal.js';
+import { KeyRequestSchema } from './schemas.js';
 import { ScopeSchema, scopes } from './scopes.js';
 
 export const usage = `usage: npm run keys -- COMMAND        (in the image: node dist/keys-cli.js COMMAND)
@@ -27,17 +28,25 @@ export class UsageError extends Error {
 const units: Record<string, number> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
 const maxOverlapSeconds = 604_800;
 
+/** What each command takes besides its id. */
+const optionsOf: Record<string, readonly string[]> = {
+  create: ['name', 'scope', 'identity', 'identity-type', 'expires', 'origin'], list: [], revoke: [], rotate: ['overlap'],
+};
+
 /**
  * Runs `create`, `list`, `revoke` or `rotate` with the rights of the root key, for an operator at a shell, and returns what
  * to print; a new key is on a line of its own. Rejects with a UsageError, or the Problem that the API would answer.
  */
 export async function runKeysCommand(args: readonly string[], keys: KeyService, now: () => number = Date.now): Promise<string> {
   const { values, positionals: [command, id, ...rest] } = parse(args);
-  if (rest.length > 0) throw new UsageError(`${rest[0]} is one argument too many.`);
+  const tooMany = command === 'create' || command === 'list' ? id : rest[0];
+  if (tooMany !== undefined) throw new UsageError(`${tooMany} is one argument too many.`);
+  const foreign = Object.keys(values).find((name) => command && Object.hasOwn(optionsOf, command) && !optionsOf[command]!.includes(name));
+  if (foreign !== undefined) throw new UsageError(`${command} does not take --${foreign}.`);
   switch (command) {
     case 'create': {
-      if (id !== undefined) throw new UsageError(`${id} is one argument too many.`);
       if (!values.name) throw new UsageError('create needs --name.');
+      if (!Value.Check(KeyRequestSchema.properties.name, values.name)) throw new UsageError('--name has 1–128 characters, none of them a control character.');
       const { stored, key } = await keys.create(rootPrincipal, {
         name: values.name, scopes: readScopes(values.scope), boundTo: readIdentity(values.identity, values['identity-type']),
         expiresAt: readExpiry(values.expires, now()), allowedOrigins: readOrigins(values.origin),

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify';
 import fp from 'fastify-plugin';
 import { Problem } from '../errors.js';
+import { hasBody } from '../json-bodies.js';
 import { type Authenticator, unauthorized } from './authenticator.js';
 import { checkOrigin } from './browser.js';
 import { type Identity, resolveIdentity } from './identity.js';
@@ -37,9 +38,15 @@ export function principalOf(request: FastifyRequest): Principal {
   return request.principal;
 }
 
+/** The caller, narrowed to the identity that the request names: an unbound key that acts as somebody reaches no further than they do. */
+export function actorOf(request: FastifyRequest): Principal {
+  return { ...principalOf(request), identity: request.identity };
+}
+
 /**
  * Enforces each route's declared access, and writes the same declaration into its OpenAPI schema, so that the two cannot
- * drift. Unknown, expired and revoked keys answer the same 401; a missing scope 403 `insufficient_scope`.
+ * drift. Unknown, expired and revoked keys answer the same 401; a missing scope 403 `insufficient_scope`. Where a body came
+ * the credential must also be live when all of it has arrived.
  */
 export const authPlugin = fp<{ authenticator: Authenticator; noteUse: (keyId: string) => void }>(async (app, { authenticator, noteUse }) => {
   app.decorateRequest('principal', null);
@@ -60,6 +67,11 @@ export const authPlugin = fp<{ authenticator: Authenticator; noteUse: (keyId: st
     }
     if (found instanceof Promise) found.then((principal) => enter(request, access, principal)).then(() => done(), done);
     else done();
+  });
+
+  // A sender may let its body wait for as long as it likes to act with what was revoked meanwhile.
+  app.addHook('preValidation', async (request) => {
+    if (request.principal && hasBody(request.raw)) await authenticator.authenticate(credentialOf(request));
   });
 
   function enter(request: FastifyRequest, access: Exclude<Access, string>, principal: Principal): void {

@@ -1,10 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import Type from 'typebox';
 import { bodyProblems, IdParams, PageQuery, problems } from '../schemas.js';
-import { type Identity, resolveIdentity } from './identity.js';
+import { type Identity, IdentityHeaders, resolveIdentity } from './identity.js';
 import type { IssuedKey, KeyService } from './key-service.js';
 import type { StoredKey } from './key-store.js';
-import { principalOf } from './plugin.js';
+import { actorOf } from './plugin.js';
 import { IssuedKeySchema, KeyPageSchema, KeyRequestSchema, KeySchema, RotateRequestSchema } from './schemas.js';
 
 const access = { scope: 'api-keys:manage' } as const;
@@ -16,13 +16,13 @@ export const keyRoutes: FastifyPluginAsyncTypebox<{ keys: KeyService }> = async 
   app.post('/api-keys', {
     config: { access },
     schema: {
-      operationId: 'createApiKey', tags: ['api-keys'], summary: 'Create an API key',
+      operationId: 'createApiKey', tags: ['api-keys'], headers: IdentityHeaders, summary: 'Create an API key',
       description: 'The key is in this answer and never again. A key cannot grant a scope it does not have itself.',
       body: KeyRequestSchema, response: { 201: IssuedKeySchema, ...problems('identity_conflict', ...bodyProblems) },
     },
   }, async (request, reply) => {
     const { name, scopes, identity, identityType, expiresAt, allowedOrigins = [] } = request.body;
-    const issued = await keys.create(principalOf(request), {
+    const issued = await keys.create(actorOf(request), {
       name, scopes, boundTo: boundIdentity(identity, identityType), expiresAt: expiresAt ? new Date(expiresAt) : null, allowedOrigins,
     });
     return reply.code(201).header('cache-control', 'no-store').header('location', `/api-keys/${issued.stored.id}`).send(presentIssued(issued));
@@ -31,35 +31,35 @@ export const keyRoutes: FastifyPluginAsyncTypebox<{ keys: KeyService }> = async 
   app.get('/api-keys', {
     config: { access },
     schema: {
-      operationId: 'listApiKeys', tags: ['api-keys'], summary: 'List API keys', description: 'Newest first, revoked ones included; never a key itself.',
+      operationId: 'listApiKeys', tags: ['api-keys'], headers: IdentityHeaders, summary: 'List API keys', description: 'Newest first, revoked ones included; never a key itself.',
       querystring: Type.Object(PageQuery, { additionalProperties: false }), response: { 200: KeyPageSchema, ...problems('invalid_cursor') },
     },
   }, async (request) => {
-    const { rows, nextCursor } = await keys.list(principalOf(request), request.query.cursor, request.query.limit);
+    const { rows, nextCursor } = await keys.list(actorOf(request), request.query.cursor, request.query.limit);
     return { rows: rows.map(present), nextCursor };
   });
 
   app.delete('/api-keys/:id', {
     config: { access },
     schema: {
-      operationId: 'revokeApiKey', tags: ['api-keys'], summary: 'Revoke an API key', description: 'Takes effect at once. Repeating it changes nothing.',
+      operationId: 'revokeApiKey', tags: ['api-keys'], headers: IdentityHeaders, summary: 'Revoke an API key', description: 'Takes effect at once. Repeating it changes nothing.',
       params: IdParams, response: { 204: Type.Null({ description: 'Revoked.' }), ...problems('api_key_not_found') },
     },
   }, async (request, reply) => {
-    await keys.revoke(principalOf(request), request.params.id);
+    await keys.revoke(actorOf(request), request.params.id);
     return reply.code(204).send(null);
   });
 
   app.post('/api-keys/:id/rotate', {
     config: { access },
     schema: {
-      operationId: 'rotateApiKey', tags: ['api-keys'], summary: 'Rotate an API key',
+      operationId: 'rotateApiKey', tags: ['api-keys'], headers: IdentityHeaders, summary: 'Rotate an API key',
       description: 'Answers with a successor of the same rights; the old key keeps working for overlapSeconds.',
       params: IdParams, body: RotateRequestSchema,
       response: { 201: IssuedKeySchema, ...problems('api_key_not_found', 'api_key_not_active', ...bodyProblems) },
     },
   }, async (request, reply) => {
-    const issued = await keys.rotate(principalOf(request), request.params.id, request.body.overlapSeconds);
+    const issued = await keys.rotate(actorOf(request), request.params.id, request.body.overlapSeconds);
     return reply.code(201).header('cache-control', 'no-store').header('location', `/api-keys/${issued.stored.id}`).send(presentIssued(issued));
   });
 };

@@ -1,8 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import Type from 'typebox';
 import { bodyProblems, IdParams, problems, Time } from '../schemas.js';
-import { IdentityMembers, requireIdentity } from './identity.js';
-import { principalOf } from './plugin.js';
+import { IdentityHeaders, IdentityMembers, requireIdentity } from './identity.js';
+import { actorOf, principalOf } from './plugin.js';
 import { OriginsSchema } from './schemas.js';
 import type { SessionService } from './session-service.js';
 
@@ -54,11 +54,11 @@ export const sessionRoutes: FastifyPluginAsyncTypebox<{ sessions: SessionService
   app.delete('/authkit/sessions/:id', {
     config: { access },
     schema: {
-      operationId: 'endAuthkitSession', tags: ['authkit'], summary: 'End an AuthKit session', description: 'Takes effect at once, on every replica.',
+      operationId: 'endAuthkitSession', tags: ['authkit'], headers: IdentityHeaders, summary: 'End an AuthKit session', description: 'Takes effect at once, on every replica.',
       params: IdParams, response: { 204: Type.Null({ description: 'Ended.' }), ...problems('session_not_found') },
     },
   }, async (request, reply) => {
-    await sessions.end(principalOf(request), request.params.id);
+    await sessions.end(actorOf(request), request.params.id);
     return reply.code(204).send(null);
   });
 };

@@ -31,10 +31,12 @@ export function currentTrace(): RequestTrace | undefined {
   return current.getStore()?.trace;
 }
 
-/** The caller's `x-request-id` when it is harmless to log and to echo, else a new one. */
-export function requestId(request: IncomingMessage): string {
-  const given = request.headers['x-request-id'];
-  return typeof given === 'string' && /^[\w.:-]{1,64}$/.test(given) ? given : randomUUID();
+/** Gives the caller's `x-request-id` when it is harmless to log and to echo, and `mask` finds no secret in it; else a new one. */
+export function requestIds(mask: (text: string) => string): (request: IncomingMessage) => string {
+  return ({ headers }) => {
+    const given = headers['x-request-id'];
+    return typeof given === 'string' && /^[\w.:-]{1,64}$/.test(given) && mask(given) === given ? given : randomUUID();
+  };
 }
 
 /** One log line per request, and `x-request-id` on every answer. */

@@ -27,7 +27,7 @@ export function createLastUsed(prisma: PrismaClient, failed: (error: unknown) =>
       // Another replica may have written within the minute; a row that is gone matches nothing.
       await prisma.$executeRaw`UPDATE ${Prisma.raw(`"${table}"`)} AS row SET last_used_at = used.at
         FROM unnest(${ids}::uuid[], ${times}::timestamptz[]) AS used(id, at)
-        WHERE row.id = used.id AND (row.last_used_at IS NULL OR row.last_used_at < used.at - interval '50 seconds')`;
+        WHERE row.id = used.id AND (row.last_used_at IS NULL OR row.last_used_at <= used.at - interval '60 seconds')`;
     } catch (error) {
       for (const id of ids) pending[table].add(id);
       failed(error);

@@ -15,9 +15,14 @@ export type ProxyDependencies = PlanDependencies & RelayDependencies & {
   metrics: ProxyMetrics;
   idempotency: Idempotency;
   maxBodyBytes: number;
+  /** Rejects with 401 `unauthorized` when the request's credential is no longer live. */
+  confirm(request: FastifyRequest): Promise<void>;
   /** Told which connection a call used. */
   noteUse(connectionId: string): void;
 };
+
+/** A small body that comes later than this finds its credential checked again: a revocation takes effect within a second. */
+const promptMs = 1_000;
 
 /** Serves one proxied request: plans it, forwards, streams the answer. Every failure is answered; nothing is thrown. */
 export function proxyCall(dependencies: ProxyDependencies, request: FastifyRequest, reply: FastifyReply): void {
@@ -45,7 +50,7 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
     if (relay.over) return;
     relay.planned();
     platform = connection.platform;
-    const { passthrough, admission, idempotency, maxBodyBytes, timeoutMs, noteUse } = dependencies;
+    const { passthrough, admission, idempotency, maxBodyBytes, timeoutMs, noteUse, confirm } = dependencies;
     const key = idempotencyKey(request);
     const owner = ownerOf(connection);
     const callOf = (headers: string[], body: RequestBody['content']): RelayCall => ({
@@ -60,7 +65,7 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
     }
     leaveSlot = admission.enter(owner, connection.platform);
     noteUse(connection.id);
-    takeBody(request.raw, { maxBytes: maxBodyBytes, silenceMs: timeoutMs }, ({ content, length }) => {
+    const forward = ({ content, length }: RequestBody): void => {
       const headers = requestHeaders(request.raw.rawHeaders);
       if (length !== undefined && content !== null && !Buffer.isBuffer(content)) headers.push('content-length', String(length));
       if (key === undefined) return relay.send(callOf(headers, content));
@@ -71,6 +76,10 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
         relay.leave();
         replayAnswer(reply, found.replay);
       }).catch((error: unknown) => relay.fail(error));
+    };
+    takeBody(request.raw, { maxBytes: maxBodyBytes, silenceMs: timeoutMs }, (body) => {
+      if (!Buffer.isBuffer(body.content) || reply.elapsedTime < promptMs) return forward(body);
+      confirm(request).then(() => forward(body)).catch((error: unknown) => relay.fail(error));
     }, (problem) => relay.fail(problem));
   }
 }

@@ -68,6 +68,9 @@ t.test('what makes no sense is refused, and says why', async (t) => {
     [], ['explode'], ['create'], create, [...create, '--scope', 'everything'], [...create, '--scope', '*'], [...create, '--scope', 'proxy', '--expires', 'soon'],
     [...create, '--scope', 'authkit:token', '--origin', 'app.example.com'], [...create, '--scope', 'proxy', 'x'], ['revoke'], ['revoke', 'x'],
     ['rotate', '01938f7e-5c1a-7d3e-9b0a-3f2d1c0b9a87', '--overlap', '-1'], ['list', '--color'],
+    ...['', 'x'.repeat(129), 'a\nb', 'a\u001b[31m'].map((name) => ['create', '--name', name, '--scope', 'proxy']),
+    [...create, '--scope', 'proxy', '--overlap', '5'], ['list', '--name', 'x'], ['list', 'x'], ['revoke', '01938f7e-5c1a-7d3e-9b0a-3f2d1c0b9a87', '--scope', 'proxy'],
+    ['rotate', '01938f7e-5c1a-7d3e-9b0a-3f2d1c0b9a87', '--expires', '30d'],
   ]) await t.rejects(runKeysCommand(args, keys), { name: 'UsageError' }, args.join(' '));
   for (const [args, code] of [
     [['revoke', '01938f7e-5c1a-7d3e-9b0a-3f2d1c0b9a87'], 'api_key_not_found'],

@@ -3,6 +3,7 @@ import { captureLog } from '../helpers/log.js';
 import { openTestDatabase } from '../helpers/database.js';
 import { rootKey, secretKey, startGateway, testConfig } from '../helpers/gateway.js';
 import { buildApp } from '../../src/app.js';
+import { generateToken } from '../../src/auth/key-format.js';
 import { createLogger } from '../../src/observability/logger.js';
 
 t.test('healthz answers always, readyz only while the database does', async (t) => {
@@ -56,10 +57,16 @@ t.test('each request is one log line: id, pattern, status, principal and upstrea
   t.notMatch(log.lines.join(''), /hunter2|root-key|abcdef|sk_test/);
 });
 
-t.test('a request id that could forge a log line is replaced', async (t) => {
+t.test('a request id that could forge a log line, or is a secret, is replaced', async (t) => {
   const gateway = await startGateway(t, 'http://127.0.0.1:9');
   for (const forged of ['a b', '"},{"level":60', 'x'.repeat(65), '']) {
     t.not((await gateway.request('GET', '/healthz', { headers: { 'x-request-id': forged } })).headers.get('x-request-id'), forged);
+  }
+  const connectionKey = `test::gmail::default::${'c'.repeat(32)}`;
+  for (const secret of [await gateway.createKey(['proxy']), generateToken('ags_'), connectionKey, rootKey, secretKey]) {
+    const { headers } = await gateway.request('GET', '/healthz', { headers: { 'x-request-id': secret } });
+    t.match(headers.get('x-request-id'), /^[0-9a-f-]{36}$/);
+    t.notMatch(gateway.log.lines.join(''), secret);
   }
   t.equal((await gateway.request('GET', '/healthz', { headers: { 'x-request-id': 'trace-1.a:b' } })).headers.get('x-request-id'), 'trace-1.a:b');
 });

@@ -34,3 +34,21 @@ t.test('uses are written in batches, at most once a minute per row, and on close
   t.equal(writes, 2);
   t.equal(await stored(), time);
 });
+
+t.test('and at most once a minute over all replicas', async (t) => {
+  const database = await openTestDatabase(t);
+  const { id } = await storeConnection({ database });
+  const first = Date.now();
+  let time = first;
+  const [one, other] = [1, 2].map(() => createLastUsed(database.prisma, (error) => t.fail(String(error)), 3_600_000, () => time));
+  const use = async (replica = one!) => {
+    replica.touch('user_connections', id);
+    await replica.flush();
+    return (await database.prisma.userConnection.findUnique({ where: { id } }))!.lastUsedAt!.getTime() - first;
+  };
+  t.equal(await use(), 0);
+  time += 59_000;
+  t.equal(await use(other), 0);
+  time += 1_000;
+  t.equal(await use(), 60_000);
+});

@@ -2,7 +2,7 @@ import t from 'tap';
 import { createAuthenticator } from '../../src/auth/authenticator.js';
 import { digestKey, generateKey } from '../../src/auth/key-format.js';
 import type { CachedKeys } from '../../src/auth/cached-keys.js';
-import { asBearer, claimOf, startBoth } from '../helpers/trust.js';
+import { asBearer, claimOf, openSession, startBoth } from '../helpers/trust.js';
 
 t.setTimeout(300_000);
 
@@ -83,6 +83,24 @@ t.test('attacks with an API key', async (t) => {
     t.equal(proxied.status, 404);
     t.equal(proxied.headers.get('x-authkit-error'), 'connection_not_found', 'nor by proxying through it');
     t.match((await gateway.request('GET', `/connections/${bobs.id}`)).json, { identity: 'bob', name: null });
+  });
+
+  await t.test('reaching another\'s keys and sessions with an unbound key that says for whom it acts', async (t) => {
+    const ada = await issue({ scopes: ['connections:read'], identity: 'ada' });
+    const session = await openSession(gateway, { identity: 'ada' });
+    const headers = { 'x-user-id': 'bob' };
+    t.match(await gateway.request('DELETE', `/api-keys/${ada.id}`, { headers }), { status: 404, json: { code: 'api_key_not_found' } });
+    t.match(await gateway.request('POST', `/api-keys/${ada.id}/rotate`, { headers }), { status: 404, json: { code: 'api_key_not_found' } });
+    t.match(await gateway.request('DELETE', `/authkit/sessions/${session.id}`, { headers }), { status: 404, json: { code: 'session_not_found' } });
+    const { rows } = (await gateway.request('GET', '/api-keys', { headers })).json;
+    t.ok(rows.every(({ identity }: { identity: string }) => identity === 'bob'));
+    t.match((await gateway.request('POST', '/api-keys', { headers, json: { name: 'x', scopes: ['proxy'] } })).json, { identity: 'bob', identityType: 'user' });
+    t.match(await gateway.request('POST', '/api-keys', { headers, json: { name: 'x', scopes: ['proxy'], identity: 'ada' } }), { status: 400, json: { code: 'identity_conflict' } });
+    t.equal((await gateway.request('GET', '/connections', { key: ada.key })).status, 200);
+    t.equal((await asBearer(gateway, session.token)('GET', '/connections')).status, 200);
+    for (const path of [`/api-keys/${ada.id}`, `/authkit/sessions/${session.id}`]) {
+      t.equal((await gateway.request('DELETE', path, { headers: { 'x-user-id': 'ada' } })).status, 204, path);
+    }
   });
 
   await t.test('a platform\'s proxy key on another platform', async (t) => {

@@ -1,7 +1,13 @@
+import { once } from 'node:events';
+import { setTimeout as wait } from 'node:timers/promises';
 import pg from 'pg';
 import t from 'tap';
 import { createPostgresDatabase, postgresUrl } from '../helpers/database.js';
+import { type Gateway, rootKey } from '../helpers/gateway.js';
 import { startGatewayProcess } from '../helpers/gateway-process.js';
+import { open } from '../helpers/raw-http.js';
+import { recordings } from '../helpers/sandbox.js';
+import { asBearer, claimOf, openSession, startBoth } from '../helpers/trust.js';
 
 t.setTimeout(300_000);
 
@@ -51,5 +57,60 @@ t.test('using a key on one replica after it was revoked on another', { skip: pos
     t.equal(await list(), 200);
     await first.request('DELETE', `/authkit/sessions/${session.id}`);
     t.equal(await list(), 401);
+  });
+});
+
+/** Opens a request that lacks the last byte of its body; resolves when the gateway has it, with what sends that byte and awaits the answer. */
+async function hold(gateway: Gateway, path: string, credential: string, body: string): Promise<() => Promise<string>> {
+  const socket = open(gateway.url);
+  const arrived = once(gateway.app.server, 'request');
+  socket.write([
+    `POST ${path} HTTP/1.1`, 'host: x', credential, 'x-user-id: ada', 'content-type: application/json', `content-length: ${body.length}`, 'connection: close',
+    '', body.slice(0, -1),
+  ].join('\r\n'));
+  await arrived;
+  return async () => {
+    socket.write(body.slice(-1));
+    const chunks: Buffer[] = [];
+    for await (const chunk of socket) chunks.push(chunk as Buffer);
+    return Buffer.concat(chunks).toString();
+  };
+}
+
+t.test('finishing a request after the revocation that was opened before it', async (t) => {
+  const { gateway, sandbox } = await startBoth(t);
+  const { claim } = await claimOf(sandbox, 'ada');
+
+  await t.test('a revoked key mints no other', async (t) => {
+    const { json: { id, key } } = await gateway.request('POST', '/api-keys', { json: { name: 'x', scopes: ['api-keys:manage'] } });
+    t.equal((await gateway.request('GET', '/api-keys', { key })).status, 200);
+    const finish = await hold(gateway, '/api-keys', `x-api-key: ${key}`, JSON.stringify({ name: 'spare', scopes: ['api-keys:manage'] }));
+    t.equal((await gateway.request('DELETE', `/api-keys/${id}`)).status, 204);
+    t.match(await finish(), /^HTTP\/1\.1 401 .*"code":"unauthorized"/s);
+    t.equal(await gateway.database.prisma.apiKey.count(), 1);
+  });
+
+  await t.test('an ended session claims nothing', async (t) => {
+    const { id, token } = await openSession(gateway, { identity: 'ada' });
+    const finish = await hold(gateway, '/connections', `authorization: Bearer ${token}`, JSON.stringify(claim));
+    t.equal((await asBearer(gateway, token)('GET', '/connections')).status, 200);
+    t.equal((await gateway.request('DELETE', `/authkit/sessions/${id}`)).status, 204);
+    t.match(await finish(), /^HTTP\/1\.1 401 .*"code":"unauthorized"/s);
+    t.equal(await gateway.database.prisma.userConnection.count(), 0);
+  });
+
+  await t.test('a revoked key sends nothing to a provider', async (t) => {
+    t.equal((await gateway.request('POST', '/connections', { headers: { 'x-user-id': 'ada' }, json: claim })).status, 201);
+    const { json: { id, key } } = await gateway.request('POST', '/api-keys', { json: { name: 'x', scopes: ['proxy'] } });
+    const proxied = '/proxy/gmail/__provider/echo';
+    t.equal((await gateway.request('POST', proxied, { key, headers: { 'x-user-id': 'ada' }, json: {} })).status, 200);
+    const before = (await recordings(sandbox, '/v1/passthrough')).length;
+    const [revoked, live] = [await hold(gateway, proxied, `x-api-key: ${key}`, '{"a":1}'), await hold(gateway, proxied, `x-api-key: ${rootKey}`, '{"a":1}')];
+    t.equal((await gateway.request('DELETE', `/api-keys/${id}`)).status, 204);
+    // A body that comes within a second is sent on as the rest of its request.
+    await wait(1_100);
+    t.match(await revoked(), /^HTTP\/1\.1 401 .*x-authkit-error: unauthorized/s);
+    t.equal((await recordings(sandbox, '/v1/passthrough')).length, before);
+    t.match(await live(), /^HTTP\/1\.1 200 /, 'a live one goes on however slow it is');
   });
 });
