@@ -1,7 +1,7 @@
 import type { Identity } from '../auth/identity.js';
 import { Problem } from '../errors.js';
 import { parseConnectionKey } from '../upstream/connection-key.js';
-import type { ConnectionState, Vault } from '../upstream/vault.js';
+import { type ConnectionState, isOf, type Vault } from '../upstream/vault.js';
 import { type Reconnect, replaceKey } from './reconnect.js';
 import { claimRejected, ownedByOther } from './refusals.js';
 import type { Connection, ConnectionStore, NewConnection } from './store.js';
@@ -49,7 +49,7 @@ export async function saveConnection(deps: SaveDependencies, owner: Identity, cl
   if (!verified) refuseForeignKey(claim.key, owner);
 
   if (claimant.reconnect) {
-    const connection = await replaceKey(deps, claimant.reconnect, owner, { key: claim.key, platform, state: facts.state });
+    const connection = await replaceKey(deps, claimant.reconnect, owner, { key: claim.key, platform, environment, state: facts.state });
     return { connection, created: false };
   }
   return upsert(store, { ...owner, key: claim.key, platform, environment, state: facts.state, name: facts.name ?? null, tags: facts.tags ?? [] }, facts);
@@ -88,8 +88,7 @@ async function verify({ store, vault }: SaveDependencies, owner: Identity, key: 
   }
   const said = parseConnectionKey(key);
   const row = await vault.findByKey(key, owner);
-  const genuine = row !== undefined && row.identity === owner.identity && (row.identityType ?? 'user') === owner.identityType
-    && row.platform === said.platform && row.environment === said.environment;
+  const genuine = row !== undefined && isOf(row, owner) && row.platform === said.platform && row.environment === said.environment;
   if (!genuine) throw claimRejected();
   return { state: row.state, name: row.name, tags: row.tags.length > 0 ? [...row.tags] : undefined };
 }
@@ -104,8 +103,11 @@ async function upsert(store: ConnectionStore, next: NewConnection, { state, name
     const created = await store.create(next);
     if (created) return { connection: created, created: true };
     const existing = await store.findByKey(next.key);
-    // Deleted between the two looks: it can be created now.
-    if (!existing) continue;
+    if (!existing) {
+      if (await store.isReplaced(next)) throw claimRejected();
+      // Deleted between the two looks: it can be created now.
+      continue;
+    }
     if (!isOwnedBy(existing, next)) throw ownedByOther();
     const connection = await store.update(existing.id, next, {
       state, stateReason: null, ...(name === undefined ? {} : { name }), ...(tags === undefined ? {} : { tags }),

@@ -1,7 +1,7 @@
 import type { Identity } from '../auth/identity.js';
 import { Problem } from '../errors.js';
 import { decodeCursor, page } from '../persistence/keyset.js';
-import type { Vault } from '../upstream/vault.js';
+import { isOf, type Vault } from '../upstream/vault.js';
 import type { StateRefresher } from './refresh.js';
 import { discardReplaced, ownerOf } from './reconnect.js';
 import { type Claimant, type ConnectionClaim, refuseOtherEnvironment, saveConnection, type Verification } from './save.js';
@@ -21,7 +21,11 @@ export type ConnectionService = {
   /** 404 `connection_not_found` for unknown ids and other identities' alike. */
   get(id: string, owner: Identity | undefined): Promise<Connection>;
   change(id: string, owner: Identity | undefined, change: ConnectionChange): Promise<Connection>;
-  /** Deletes upstream first, then here: a failure in between leaves a row that can be deleted again. */
+  /**
+   * Deletes upstream first, what the row's last reconnect replaced included, then here: a failure in between leaves a row
+   * that can be deleted again. 404 `connection_not_found` as `get`. Without `upstreamToo` the vault keeps the connection, and
+   * the next sync stores it again.
+   */
   remove(id: string, owner: Identity | undefined, upstreamToo: boolean): Promise<void>;
   sync(owner: Identity): Promise<SyncResult>;
   /** For a connection that its provider just refused. */
@@ -39,6 +43,14 @@ export function createConnectionService(
 ): ConnectionService {
   const get = async (id: string, owner: Identity | undefined): Promise<Connection> => (await store.find(id, owner)) ?? notFound();
 
+  const removeUpstream = async (row: Connection): Promise<void> => {
+    await discardReplaced(store, vault, row);
+    // The vault's own id, asked for by key: an id that a browser sent could name somebody else's connection.
+    const inVault = await vault.findByKey(row.key, ownerOf(row));
+    // With verification off a row may have been claimed that is somebody else's in the vault: that one stays there.
+    if (inVault && (inVault.identity === undefined || isOf(inVault, ownerOf(row)))) await vault.remove(inVault.id);
+  };
+
   return {
     get,
     refreshState,
@@ -54,15 +66,11 @@ export function createConnectionService(
     },
 
     async remove(id, owner, upstreamToo) {
-      const connection = await get(id, owner);
-      if (upstreamToo) {
-        // The vault's own id, asked for by key: an id that a browser sent could name somebody else's connection.
-        const inVault = await vault.findByKey(connection.key, ownerOf(connection));
-        // With verification off a row may have been claimed that is somebody else's in the vault: that one stays there.
-        if (inVault && (inVault.identity ?? connection.identity) === connection.identity) await vault.remove(inVault.id);
-        await discardReplaced(store, vault, connection);
+      // Once more while a reconnect gives the row another key: that connection is to go as well.
+      for (let row: Connection | undefined = await get(id, owner); row; row = await store.find(id, owner)) {
+        if (upstreamToo) await removeUpstream(row);
+        if (await store.remove(id, row.key)) return;
       }
-      await store.remove(connection.id);
     },
 
     sync: (owner) => syncConnections(store, vault, environment, owner),

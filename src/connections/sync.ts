@@ -1,6 +1,6 @@
 import type { Identity } from '../auth/identity.js';
 import type { Vault, VaultConnection } from '../upstream/vault.js';
-import { discardReplaced } from './reconnect.js';
+import { tryToDiscardReplaced } from './reconnect.js';
 import type { Connection, ConnectionStore } from './store.js';
 
 /** How many connections a sync created, updated, marked as gone from the vault, and found as they were. */
@@ -16,7 +16,7 @@ export const vanished = 'not_in_vault';
 export async function syncConnections(store: ConnectionStore, vault: Vault, environment: string, owner: Identity): Promise<SyncResult> {
   // Ours first: what is stored after the vault was read cannot be missing from it, and what is deleted then must not return.
   const mine = await allOf(store, owner, environment);
-  for (const row of mine) await discardReplaced(store, vault, row);
+  for (const row of mine) await tryToDiscardReplaced(store, vault, row);
   const known = new Map(mine.map((row) => [row.key, row]));
   const replaced = new Set(mine.map(({ replacedKey }) => replacedKey));
   const listing = await vault.listOf(owner);

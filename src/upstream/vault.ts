@@ -85,7 +85,7 @@ export function createVault(upstream: Pick<UpstreamClient, 'call'>): Vault {
         const more = answer.pages === undefined ? seen < total : page < answer.pages;
         if (answer.rows.length === 0 || !more) break;
       }
-      const rows = [...found.values()].filter((row) => isUsable(row) && row.identity === identity && (row.identityType ?? 'user') === identityType);
+      const rows = [...found.values()].filter((row) => isUsable(row) && isOf(row, { identity, identityType }));
       return { rows, complete: found.size >= total };
     },
 
@@ -102,6 +102,11 @@ export function createVault(upstream: Pick<UpstreamClient, 'call'>): Vault {
     },
   };
   return vault;
+}
+
+/** Whether the vault says that a row is this identity's; an absent type means user. */
+export function isOf(row: VaultConnection, { identity, identityType }: Identity): boolean {
+  return row.identity === identity && (row.identityType ?? 'user') === identityType;
 }
 
 function toConnection(row: Static<typeof Row>): VaultConnection {
