@@ -6,14 +6,14 @@ import type { StateRefresher } from './refresh.js';
 import { discardReplaced, ownerOf } from './reconnect.js';
 import { type Claimant, type ConnectionClaim, refuseOtherEnvironment, saveConnection, type Verification } from './save.js';
 import type { Connection, ConnectionChange, ConnectionFilter, ConnectionStore } from './store.js';
-import { syncConnections, type SyncResult } from './sync.js';
+import { syncConnections, type SyncResult, vanished } from './sync.js';
 
 /** Connections as their callers see them. `owner` is the identity the request acts as; undefined: any. */
 export type ConnectionService = {
   /**
    * Stores a connection for `owner`, or updates it when `owner` stored it before. 422 for a key that is malformed, of the
    * other environment or of another platform than said; 403 `connection_claim_rejected` when the vault does not have it for
-   * `owner`; 409 `connection_owned_by_other` when another identity has it stored; 403 `platform_not_allowed` when the
+   * `owner`; 409 `connection_owned_by_other` when another identity has it stored and the vault does not say that it is `owner`'s; 403 `platform_not_allowed` when the
    * claimant's credential is not for the platform. A vault that is away is an upstream problem, and nothing is stored.
    */
   save(owner: Identity, claim: ConnectionClaim, claimant: Claimant): Promise<{ connection: Connection; created: boolean }>;
@@ -32,7 +32,8 @@ export type ConnectionService = {
   refreshState: StateRefresher;
   /**
    * The connection a proxied call uses: `id`, or the only one of `owner` on `platform`; failed ones count only when there
-   * is no other. 404 `connection_not_found`, 409 `connection_ambiguous` with the ids, 422 `platform_mismatch`,
+   * is no other, and with claims `always` verified those never that the vault does not have for their identity.
+   * 404 `connection_not_found`, 409 `connection_ambiguous` with the ids, 422 `platform_mismatch`,
    * 422 `environment_mismatch`.
    */
   choose(platform: string, id: string | undefined, owner: Identity | undefined): Promise<Connection>;
@@ -42,6 +43,8 @@ export function createConnectionService(
   store: ConnectionStore, vault: Vault, environment: 'test' | 'live', verification: Verification, refreshState: StateRefresher,
 ): ConnectionService {
   const get = async (id: string, owner: Identity | undefined): Promise<Connection> => (await store.find(id, owner)) ?? notFound();
+
+  const mayUse = ({ stateReason }: Connection): boolean => verification !== 'always' || stateReason !== vanished;
 
   const removeUpstream = async (row: Connection): Promise<void> => {
     await discardReplaced(store, vault, row);
@@ -76,25 +79,31 @@ export function createConnectionService(
     sync: (owner) => syncConnections(store, vault, environment, owner),
 
     async choose(platform, id, owner) {
-      const connection = id === undefined ? await theOnlyOne(store, platform, owner) : await get(id, owner);
+      const connection = id === undefined ? await theOnlyOne(store, platform, owner, mayUse) : await get(id, owner);
+      // A key that was stored unverified may be somebody else's.
+      if (!mayUse(connection)) throw new Problem('connection_not_found', 'The vault does not have this connection for its identity.');
       if (connection.platform !== platform) {
         throw new Problem('platform_mismatch', `The connection is of platform ${connection.platform}, the path says ${platform}.`, {
           errors: [{ field: 'path.platform', message: 'contradicts the connection' }],
         });
       }
-      refuseOtherEnvironment(connection.environment, environment);
+      refuseOtherEnvironment(connection.environment, environment, {
+        field: id === undefined ? 'path.platform' : 'header.x-connection-id', message: `must be a connection of the ${environment} environment`,
+      });
       return connection;
     },
   };
 }
 
-async function theOnlyOne(store: ConnectionStore, platform: string, owner: Identity | undefined): Promise<Connection> {
+async function theOnlyOne(
+  store: ConnectionStore, platform: string, owner: Identity | undefined, mayUse: (connection: Connection) => boolean,
+): Promise<Connection> {
   if (!owner) {
     throw new Problem('identity_required', 'Name an identity or an x-connection-id, so that the connection to use is known.', {
       errors: [{ field: 'header.x-identity', message: 'is required without x-connection-id' }],
     });
   }
-  const rows = await store.list({ ...owner, platform }, undefined, 100);
+  const rows = (await store.list({ ...owner, platform }, undefined, 100)).filter(mayUse);
   const working = rows.filter(({ state }) => state !== 'failed');
   const [connection, ...others] = working.length > 0 ? working : rows;
   if (!connection) return notFound();

@@ -141,7 +141,7 @@ function isUsable({ key, platform, environment }: VaultConnection): boolean {
 }
 
 function toState(state: string | undefined, active: boolean | undefined): ConnectionState {
-  if (state !== undefined) return connectionStates.find((known) => known === state.toLowerCase()) ?? 'unknown';
-  // The open-source rows tell no state, only whether the connection is active.
-  return active === false ? 'failed' : 'operational';
+  // `failed` is what the vault calls inactive; open-source rows tell no state, only whether the connection is active.
+  if (active === false) return 'failed';
+  return state === undefined ? 'operational' : connectionStates.find((known) => known === state.toLowerCase()) ?? 'unknown';
 }
