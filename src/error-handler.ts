@@ -1,4 +1,4 @@
-import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyError, FastifyReply, FastifyRequest, FastifySchemaValidationError } from 'fastify';
 import fp from 'fastify-plugin';
 import { Problem, type FieldProblem, problemDocument } from './errors.js';
 
@@ -87,13 +87,18 @@ function toPattern(url: string): RegExp {
 
 function fieldProblems(error: FastifyError): FieldProblem[] {
   const where = { body: 'body', querystring: 'query', params: 'path', headers: 'header' }[error.validationContext ?? 'body'] ?? 'body';
-  // `if` only says which branch was taken; the branch's own errors follow.
-  return (error.validation ?? []).filter(({ keyword }) => keyword !== 'if').slice(0, maxFieldProblems).map(({ instancePath, keyword, message, params }) => {
+  return (error.validation ?? []).filter(saysWhatIsWrong).slice(0, maxFieldProblems).map(({ instancePath, keyword, message, params }) => {
     const missing = keyword === 'required' ? `/${String(params['missingProperty'])}` : '';
     const unknown = keyword === 'additionalProperties' ? `/${String(params['additionalProperty'])}` : '';
+    const allowed = keyword === 'enum' ? params['allowedValues'] as unknown[] : undefined;
     return {
       field: `${where}${instancePath}${missing}${unknown}`.replaceAll('/', '.'),
-      message: unknown ? 'is not a known field' : missing ? 'is required' : message ?? 'is not valid',
+      message: unknown ? 'is not a known field' : missing ? 'is required' : allowed ? `must be one of ${allowed.join(', ')}` : message ?? 'is not valid',
     };
   });
+}
+
+// `if` and `anyOf` only say that a branch failed, whose own errors come beside them. Every anyOf of ours is "or null".
+function saysWhatIsWrong({ keyword, params }: FastifySchemaValidationError): boolean {
+  return keyword !== 'if' && keyword !== 'anyOf' && !(keyword === 'type' && params['type'] === 'null');
 }

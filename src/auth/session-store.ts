@@ -1,4 +1,4 @@
-import type { PrismaClient } from '../persistence/database.js';
+import { databaseNow, type PrismaClient } from '../persistence/database.js';
 import type { AuthkitSessionModel } from '../persistence/generated/models.js';
 import type { Identity } from './identity.js';
 
@@ -12,6 +12,7 @@ type Maker = { revokedAt: Date | null; expiresAt: Date | null } | null;
 
 /** AuthKit sessions in the database. */
 export type SessionStore = {
+  /** `createdAt` is by the database's clock: what a reconnect finds stored is older or newer than its session. */
   create(session: NewSession): Promise<StoredSession>;
   /** With the key that made it: a session ends with that. */
   findByDigest(digest: string): Promise<(StoredSession & { madeBy: Maker }) | undefined>;
@@ -22,7 +23,7 @@ export type SessionStore = {
 
 export function createSessionStore(prisma: PrismaClient): SessionStore {
   return {
-    create: (session) => prisma.authkitSession.create({ data: session }),
+    create: async (session) => prisma.authkitSession.create({ data: { ...session, createdAt: await databaseNow(prisma) } }),
     findByDigest: async (digest) => (await prisma.authkitSession.findUnique({
       where: { digest }, include: { madeBy: { select: { revokedAt: true, expiresAt: true } } },
     })) ?? undefined,

@@ -28,8 +28,8 @@ export function announceChanges(store: ConnectionStore, invalidations: Invalidat
       if (typeof outcome === 'object') await tell(current.id, outcome);
       return outcome;
     },
-    async remove(id) {
-      const removed = await store.remove(id);
+    async remove(id, key) {
+      const removed = await store.remove(id, key);
       await tell(id);
       return removed;
     },

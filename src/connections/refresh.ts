@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { Vault } from '../upstream/vault.js';
+import { isOf, type Vault } from '../upstream/vault.js';
 import { ownerOf } from './reconnect.js';
 import type { ConnectionStore } from './store.js';
 import { takeOverState } from './sync.js';
@@ -21,7 +21,10 @@ export function createStateRefresher(
     const connection = await store.find(id, undefined);
     // The vault does not show us the rows of the other environment: their absence says nothing.
     if (!connection || connection.environment !== environment) return;
-    await takeOverState(store, connection, await vault.findByKey(connection.key, ownerOf(connection)));
+    const owner = ownerOf(connection);
+    const inVault = await vault.findByKey(connection.key, owner);
+    // Somebody else's is none of this owner's, as in a sync.
+    await takeOverState(store, connection, inVault && isOf(inVault, owner) ? inVault : undefined);
   };
 
   const fly = async (id: string, flight: { again: boolean }): Promise<void> => {

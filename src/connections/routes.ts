@@ -87,7 +87,11 @@ export const connectionRoutes: FastifyPluginAsyncTypebox<{ connections: Connecti
       operationId: 'deleteConnection', tags: ['connections'], headers: IdentityHeaders, summary: 'Delete a connection',
       description: 'Deletes it upstream too, unless `upstream=false`.',
       params: IdParams,
-      querystring: Type.Object({ upstream: Type.Boolean({ default: true }) }, { additionalProperties: false }),
+      querystring: Type.Object({
+        upstream: Type.Boolean({
+          default: true, description: '`false`: the vault keeps the connection, so that the next sync of the identity, by hand or by the reconciler, stores it again.',
+        }),
+      }, { additionalProperties: false }),
       response: { 204: Type.Null({ description: 'Deleted.' }), ...problems('connection_not_found', ...upstreamProblems) },
     },
   }, async (request, reply) => {
@@ -138,18 +142,20 @@ function narrow(filter: ConnectionFilter, owner: Identity | undefined): Connecti
 function toClaim(body: CreateBody): ConnectionClaim {
   const { platform, environment, name, tags } = body;
   return {
-    key: 'connection_key' in body ? String(body.connection_key) : (body as { key: string }).key,
+    ...('connection_key' in body
+      ? { key: String(body.connection_key), keyField: 'body.connection_key' }
+      : { key: (body as { key: string }).key, keyField: 'body.key' }),
     platform,
     environment: environment ?? undefined,
     state: toState(body),
     name: name ?? undefined,
-    tags: tags ?? undefined,
+    tags: tags ? [...new Set(tags)] : undefined,
   };
 }
 
 function toState(body: CreateBody): ConnectionState {
-  if (body.state) return connectionStates.find((state) => state === body.state) ?? 'unknown';
-  return 'active' in body && body.active === false ? 'failed' : 'operational';
+  if ('active' in body && body.active === false) return 'failed';
+  return body.state ? connectionStates.find((state) => state === body.state) ?? 'unknown' : 'operational';
 }
 
 function refuseUnstorable(metadata: Record<string, unknown>): void {

@@ -1,14 +1,17 @@
 import type { Identity } from '../auth/identity.js';
-import { Problem } from '../errors.js';
+import { type FieldProblem, Problem } from '../errors.js';
 import { parseConnectionKey } from '../upstream/connection-key.js';
-import type { ConnectionState, Vault } from '../upstream/vault.js';
+import { type ConnectionState, isOf, type Vault } from '../upstream/vault.js';
 import { type Reconnect, replaceKey } from './reconnect.js';
 import { claimRejected, ownedByOther } from './refusals.js';
 import type { Connection, ConnectionStore, NewConnection } from './store.js';
+import { giveToOwner } from './sync.js';
 
 /** What a caller says of a connection it wants stored. */
 export type ConnectionClaim = {
   key: string;
+  /** The member of the body that the key came in. */
+  keyField: string;
   platform: string;
   environment: string | undefined;
   state: ConnectionState;
@@ -49,24 +52,26 @@ export async function saveConnection(deps: SaveDependencies, owner: Identity, cl
   if (!verified) refuseForeignKey(claim.key, owner);
 
   if (claimant.reconnect) {
-    const connection = await replaceKey(deps, claimant.reconnect, owner, { key: claim.key, platform, state: facts.state });
+    const connection = await replaceKey(deps, claimant.reconnect, owner, { key: claim.key, platform, environment, state: facts.state });
     return { connection, created: false };
   }
-  return upsert(store, { ...owner, key: claim.key, platform, environment, state: facts.state, name: facts.name ?? null, tags: facts.tags ?? [] }, facts);
+  return upsert(store, { ...owner, key: claim.key, platform, environment, state: facts.state, name: facts.name ?? null, tags: facts.tags ?? [] }, facts, verified);
 }
 
-/** 422 `environment_mismatch`, unless `found` is the environment of the gateway's secret. */
-export function refuseOtherEnvironment(found: string, environment: 'test' | 'live'): void {
+/** 422 `environment_mismatch` about `error`, unless `found` is the environment of the gateway's secret. */
+export function refuseOtherEnvironment(found: string, environment: 'test' | 'live', error: FieldProblem): void {
   if (found === environment) return;
   throw new Problem('environment_mismatch', `The connection is of the ${found} environment, the gateway's secret of ${environment}: the upstream would not know it.`, {
-    errors: [{ field: 'body.environment', message: `must be ${environment}` }],
+    errors: [error],
   });
 }
 
 function readKey(claim: ConnectionClaim, environment: 'test' | 'live') {
-  const key = parseConnectionKey(claim.key);
-  refuseOtherEnvironment(key.environment, environment);
-  if (claim.environment !== undefined) refuseOtherEnvironment(claim.environment, environment);
+  const key = parseConnectionKey(claim.key, claim.keyField);
+  refuseOtherEnvironment(key.environment, environment, { field: claim.keyField, message: `must be of the ${environment} environment` });
+  if (claim.environment !== undefined) {
+    refuseOtherEnvironment(claim.environment, environment, { field: 'body.environment', message: `must be ${environment}` });
+  }
   if (claim.platform !== key.platform) {
     throw new Problem('platform_mismatch', `The key is of platform ${key.platform}, the body says ${claim.platform}.`, {
       errors: [{ field: 'body.platform', message: 'contradicts the key' }],
@@ -81,16 +86,14 @@ function readKey(claim: ConnectionClaim, environment: 'test' | 'live') {
  * claim must not tell which keys exist.
  */
 async function verify({ store, vault }: SaveDependencies, owner: Identity, key: string, { bound }: Claimant): Promise<ConnectionFacts> {
-  // A caller that may see everybody's rows gets the precise answer, and needs no vault for it.
-  if (!bound) {
-    const existing = await store.findByKey(key);
-    if (existing && !isOwnedBy(existing, owner)) throw ownedByOther();
-  }
   const said = parseConnectionKey(key);
   const row = await vault.findByKey(key, owner);
-  const genuine = row !== undefined && row.identity === owner.identity && (row.identityType ?? 'user') === owner.identityType
-    && row.platform === said.platform && row.environment === said.environment;
-  if (!genuine) throw claimRejected();
+  const genuine = row !== undefined && isOf(row, owner) && row.platform === said.platform && row.environment === said.environment;
+  if (!genuine) {
+    // A caller that may see everybody's rows gets the precise answer.
+    const existing = bound ? undefined : await store.findByKey(key);
+    throw existing && !isOwnedBy(existing, owner) ? ownedByOther() : claimRejected();
+  }
   return { state: row.state, name: row.name, tags: row.tags.length > 0 ? [...row.tags] : undefined };
 }
 
@@ -99,17 +102,23 @@ function refuseForeignKey(key: string, owner: Identity): void {
   if (identity !== undefined && identity !== owner.identity) throw ownedByOther();
 }
 
-async function upsert(store: ConnectionStore, next: NewConnection, { state, name, tags }: ConnectionFacts): Promise<{ connection: Connection; created: boolean }> {
+async function upsert(
+  store: ConnectionStore, next: NewConnection, { state, name, tags }: ConnectionFacts, verified: boolean,
+): Promise<{ connection: Connection; created: boolean }> {
   for (;;) {
     const created = await store.create(next);
     if (created) return { connection: created, created: true };
     const existing = await store.findByKey(next.key);
-    // Deleted between the two looks: it can be created now.
-    if (!existing) continue;
-    if (!isOwnedBy(existing, next)) throw ownedByOther();
-    const connection = await store.update(existing.id, next, {
-      state, stateReason: null, ...(name === undefined ? {} : { name }), ...(tags === undefined ? {} : { tags }),
-    });
+    if (!existing) {
+      if (await store.isReplaced(next)) throw claimRejected();
+      // Deleted between the two looks: it can be created now.
+      continue;
+    }
+    const owned = isOwnedBy(existing, next);
+    if (!owned && !verified) throw ownedByOther();
+    const connection = owned
+      ? await store.update(existing.id, next, { state, stateReason: null, ...(name === undefined ? {} : { name }), ...(tags === undefined ? {} : { tags }) })
+      : await giveToOwner(store, existing, next);
     if (connection) return { connection, created: false };
   }
 }

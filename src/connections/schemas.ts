@@ -9,7 +9,8 @@ const EnvironmentSchema = OneOf(['test', 'live']);
 const StateSchema = OneOf(connectionStates);
 const KeySchema = Type.String({ minLength: 1, maxLength: 1024, description: 'Upstream connection key, {environment}::{platform}::{group}::{token}.' });
 const NameSchema = Type.String({ maxLength: 256, pattern: printable });
-const TagsSchema = Type.Array(Type.String({ minLength: 1, maxLength: 64, pattern: printable }), { maxItems: 50, uniqueItems: true });
+const TagSchema = Type.String({ minLength: 1, maxLength: 64, pattern: printable });
+const TagsSchema = Type.Array(TagSchema, { maxItems: 50, uniqueItems: true });
 
 const recordExample = {
   key: 'test::gmail::default::af92b1c8d07e4f6a9b3c5d1e2f708192', platform: 'gmail', environment: 'test', state: 'operational', name: 'Ada\'s mail',
@@ -30,7 +31,7 @@ const RecordBody = Type.Object({
   state: Type.Optional(Nullable(Type.String({ maxLength: 64 }))),
   active: Type.Optional(Nullable(Type.Boolean())),
   name: Type.Optional(Nullable(NameSchema)),
-  tags: Type.Optional(Nullable(TagsSchema)),
+  tags: Type.Optional(Nullable(Type.Array(TagSchema, { maxItems: 50 }))),
 }, { additionalProperties: true });
 
 /** The form of the guide. */
@@ -67,7 +68,7 @@ export const ListQuerySchema = Type.Object({
   platform: Type.Optional(PlatformSchema),
   environment: Type.Optional(EnvironmentSchema),
   state: Type.Optional(StateSchema),
-  tag: Type.Optional(Type.String({ minLength: 1, maxLength: 64, pattern: printable })),
+  tag: Type.Optional(TagSchema),
   key: Type.Optional(Type.String({ minLength: 1, maxLength: 1024, pattern: printable })),
   ...PageQuery,
 }, { additionalProperties: false });

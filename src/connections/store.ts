@@ -1,5 +1,5 @@
 import type { UserConnectionModel } from '../persistence/generated/models.js';
-import { Prisma, type PrismaClient } from '../persistence/database.js';
+import { databaseNow, Prisma, type PrismaClient } from '../persistence/database.js';
 import { after, newestFirst, type Position } from '../persistence/keyset.js';
 import { appendEvent } from '../persistence/outbox.js';
 import type { Identity } from '../auth/identity.js';
@@ -22,21 +22,24 @@ export type ConnectionChange = Partial<Pick<Connection, 'name' | 'tags' | 'state
  * the outbox in the same transaction.
  */
 export type ConnectionStore = {
-  /** Undefined when the key is already stored, by whomever. */
+  /** Undefined when the key is already stored, by whomever, and when it `isReplaced`. */
   create(connection: NewConnection): Promise<Connection | undefined>;
+  /** Whether a row of the same owner got another key for this one, whose connection is about to be deleted upstream. */
+  isReplaced(connection: Identity & Pick<Connection, 'key'>): Promise<boolean>;
   find(id: string, owner: Identity | undefined): Promise<Connection | undefined>;
   findByKey(key: string): Promise<Connection | undefined>;
   /** Newest first, at most `limit` rows after `position`. */
   list(filter: ConnectionFilter, position: Position | undefined, limit: number): Promise<Connection[]>;
   /** Undefined when there is no such row any more, or its key is no longer `key`. */
   update(id: string, owner: Identity | undefined, change: ConnectionChange, key?: string): Promise<Connection | undefined>;
-  remove(id: string): Promise<boolean>;
+  /** Whether there was such a row, with `key` where that is given. */
+  remove(id: string, key?: string): Promise<boolean>;
   /** The identities that have connections in `environment`, in a stable order, at most `limit` of them after `position`. */
   identities(environment: string, position: Identity | undefined, limit: number): Promise<Identity[]>;
   /**
    * Gives `current` another key and remembers the old one in `replacedKey`. A row that `owner` got for the new key after
-   * `since` (a sync was quicker) makes way; with an older one, or somebody else's, it is `taken`. `changed`: the row is not
-   * as `current` says any more.
+   * `since`, by the database's clock (a sync was quicker), makes way; with an older one, or somebody else's, it is `taken`.
+   * `changed`: the rows are not any more as they were when this began, and it can be tried again.
    */
   replaceKey(current: Connection, owner: Identity, next: Pick<Connection, 'key' | 'state'>, since: Date): Promise<Connection | 'taken' | 'changed'>;
   /** Clears `replacedKey`, if it still is `key`. */
@@ -49,12 +52,19 @@ const patience = { maxWait: 10_000, timeout: 15_000 };
 export function createConnectionStore(prisma: PrismaClient): ConnectionStore {
   return {
     create: (connection) => prisma.$transaction(async (tx) => {
-      const { count } = await tx.userConnection.createMany({ data: [connection], skipDuplicates: true });
+      const now = await databaseNow(tx);
+      const { count } = await tx.userConnection.createMany({ data: [{ ...connection, createdAt: now, updatedAt: now }], skipDuplicates: true });
       if (count === 0) return undefined;
+      // Only now: the insert has waited for whoever was just putting another key on the row of this one.
+      if (await isReplaced(tx, connection)) {
+        await tx.userConnection.delete({ where: { key: connection.key } });
+        return undefined;
+      }
       const created = await tx.userConnection.findUniqueOrThrow({ where: { key: connection.key } });
       await appendEvent(tx, eventOf('connection.created', created));
       return created;
     }, patience),
+    isReplaced: (connection) => isReplaced(prisma, connection),
     find: async (id, owner) => (await prisma.userConnection.findFirst({ where: { id, ...ownedBy(owner) } })) ?? undefined,
     findByKey: async (key) => (await prisma.userConnection.findUnique({ where: { key } })) ?? undefined,
     list: ({ tag, ...filter }, position, limit) => prisma.userConnection.findMany({
@@ -66,7 +76,7 @@ export function createConnectionStore(prisma: PrismaClient): ConnectionStore {
       const data = { ...change, ...(metadata === undefined ? {} : { metadata: metadata as Prisma.InputJsonObject }) };
       return prisma.$transaction((tx) => updateRow(tx, { id, ...ownedBy(owner), ...(key === undefined ? {} : { key }) }, data), patience);
     },
-    remove: (id) => prisma.$transaction((tx) => removeRow(tx, id), patience),
+    remove: (id, key) => prisma.$transaction((tx) => removeRow(tx, { id, ...(key === undefined ? {} : { key }) }), patience),
     async identities(environment, position, limit) {
       const rows = await prisma.userConnection.groupBy({
         by: ['identity', 'identityType'],
@@ -84,10 +94,11 @@ export function createConnectionStore(prisma: PrismaClient): ConnectionStore {
     },
     async replaceKey(current, owner, { key, state }, since) {
       const change = { key, state, stateReason: null, replacedKey: current.key };
+      const makesWay = { key, ...ownedBy(owner), createdAt: { gte: since } };
       try {
         return await prisma.$transaction(async (tx) => {
-          const quicker = await tx.userConnection.findFirst({ where: { key, ...ownedBy(owner), createdAt: { gte: since } } });
-          if (quicker) await removeRow(tx, quicker.id);
+          const quicker = await tx.userConnection.findFirst({ where: makesWay });
+          if (quicker) await removeRow(tx, { id: quicker.id });
           const after = await updateRow(tx, { id: current.id, key: current.key, ...ownedBy(owner) }, change);
           if (!after) throw new RowChanged();
           return after;
@@ -95,8 +106,9 @@ export function createConnectionStore(prisma: PrismaClient): ConnectionStore {
       } catch (error) {
         if (error instanceof RowChanged) return 'changed';
         // P2002: a unique constraint, here that of the key.
-        if (error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002') return 'taken';
-        throw error;
+        if (!(error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002')) throw error;
+        // A sync may have stored it after the look for it.
+        return await prisma.userConnection.findFirst({ where: makesWay }) ? 'changed' : 'taken';
       }
     },
     forgetReplaced: async (id, key) => void (await prisma.userConnection.updateMany({ where: { id, replacedKey: key }, data: { replacedKey: null } })),
@@ -116,12 +128,16 @@ async function updateRow(tx: Prisma.TransactionClient, where: RowCondition, data
   return after;
 }
 
-async function removeRow(tx: Prisma.TransactionClient, id: string): Promise<boolean> {
-  const row = await lock(tx, { id });
+async function removeRow(tx: Prisma.TransactionClient, where: RowCondition): Promise<boolean> {
+  const row = await lock(tx, where);
   if (!row) return false;
-  await tx.userConnection.delete({ where: { id } });
+  await tx.userConnection.delete({ where: { id: row.id } });
   await appendEvent(tx, eventOf('connection.deleted', row));
   return true;
+}
+
+async function isReplaced(db: Pick<PrismaClient, 'userConnection'>, { identity, identityType, key }: Identity & Pick<Connection, 'key'>): Promise<boolean> {
+  return (await db.userConnection.findFirst({ where: { identity, identityType, replacedKey: key } })) !== null;
 }
 
 async function lock(tx: Prisma.TransactionClient, where: RowCondition): Promise<Connection | null> {

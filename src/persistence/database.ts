@@ -35,6 +35,12 @@ export function openDatabase(options: DatabaseOptions): Promise<Database> {
   return options.url ? openPostgres(options.url, options.poolSize) : openEmbedded(options.dataDir);
 }
 
+/** The time by the database's clock, the one that all replicas share. */
+export async function databaseNow(prisma: Pick<PrismaClient, '$queryRaw'>): Promise<Date> {
+  const [row] = await prisma.$queryRaw<[{ now: Date }]>`SELECT clock_timestamp() AS now`;
+  return row.now;
+}
+
 async function openPostgres(url: string, poolSize: number): Promise<Database> {
   const pool = new pg.Pool({
     connectionString: url, max: poolSize, connectionTimeoutMillis: 5_000, application_name: 'authkit-gateway',

@@ -24,7 +24,7 @@ export function explain(reply: FastifyReply, plan: Plan, upstream: { path: strin
   const explanation: Static<typeof ExplanationSchema> = {
     connection: {
       id: connection.id, platform: connection.platform, environment: connection.environment, identity: connection.identity, identityType: connection.identityType,
-      rule: byId ? 'x-connection-id' : 'the only connection of the identity on the platform; failed ones count only when there is no other',
+      rule: byId ? 'x-connection-id' : 'the only connection of the identity on the platform; failed ones count only when there is no other, those that the vault does not have never',
     },
     action: { id: match?.action.id ?? null, title: match?.action.title ?? null, path: match?.action.path ?? null, rule },
     upstream: { method: reply.request.method, path: upstream.path, headers },

@@ -85,7 +85,7 @@ export function createVault(upstream: Pick<UpstreamClient, 'call'>): Vault {
         const more = answer.pages === undefined ? seen < total : page < answer.pages;
         if (answer.rows.length === 0 || !more) break;
       }
-      const rows = [...found.values()].filter((row) => isUsable(row) && row.identity === identity && (row.identityType ?? 'user') === identityType);
+      const rows = [...found.values()].filter((row) => isUsable(row) && isOf(row, { identity, identityType }));
       return { rows, complete: found.size >= total };
     },
 
@@ -102,6 +102,11 @@ export function createVault(upstream: Pick<UpstreamClient, 'call'>): Vault {
     },
   };
   return vault;
+}
+
+/** Whether the vault says that a row is this identity's; an absent type means user. */
+export function isOf(row: VaultConnection, { identity, identityType }: Identity): boolean {
+  return row.identity === identity && (row.identityType ?? 'user') === identityType;
 }
 
 function toConnection(row: Static<typeof Row>): VaultConnection {
@@ -136,7 +141,7 @@ function isUsable({ key, platform, environment }: VaultConnection): boolean {
 }
 
 function toState(state: string | undefined, active: boolean | undefined): ConnectionState {
-  if (state !== undefined) return connectionStates.find((known) => known === state.toLowerCase()) ?? 'unknown';
-  // The open-source rows tell no state, only whether the connection is active.
-  return active === false ? 'failed' : 'operational';
+  // `failed` is what the vault calls inactive; open-source rows tell no state, only whether the connection is active.
+  if (active === false) return 'failed';
+  return state === undefined ? 'operational' : connectionStates.find((known) => known === state.toLowerCase()) ?? 'unknown';
 }

@@ -17,10 +17,10 @@ t.test('what is stored of a claim comes from the vault, in either of its shapes'
   }
 });
 
-t.test('an open-source row without a state is operational while active, else failed', async (t) => {
-  const rows = new Map([['a', true], ['b', false]].map(([letter, active]) => {
+t.test('an open-source row without a state is operational while active; what is not active is failed, whatever state it names', async (t) => {
+  const rows = new Map(([['a', true], ['b', false], ['c', false, 'operational'], ['d', true, 'degraded']] as const).map(([letter, active, state]) => {
     const key = `test::gmail::default::${String(letter).repeat(32)}|ada`;
-    return [key, { _id: `conn-${letter}`, key, platform: 'gmail', environment: 'test', identity: 'ada', active }] as const;
+    return [key, { _id: `conn-${letter}`, key, platform: 'gmail', environment: 'test', identity: 'ada', active, state }] as const;
   }));
   const { createServer } = await import('node:http');
   const vault = createServer((request, response) => {
@@ -34,7 +34,7 @@ t.test('an open-source row without a state is operational while active, else fai
   const gateway = await startGateway(t, `http://127.0.0.1:${(vault.address() as { port: number }).port}`);
   const states = await Promise.all([...rows.keys()].map(async (key) =>
     (await gateway.request('POST', '/connections', { headers: ada, json: { key, platform: 'gmail' } })).json.state));
-  t.same(states, ['operational', 'failed'], 'and an absent identity type means user');
+  t.same(states, ['operational', 'failed', 'failed', 'degraded'], 'and an absent identity type means user');
 });
 
 t.test('claiming again takes over the state, and a name or tags only where the vault has some', async (t) => {

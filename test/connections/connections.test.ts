@@ -47,6 +47,18 @@ t.test('the guide\'s form is stored, and the same key again updates instead of f
   t.equal(second.json.id, first.json.id);
 });
 
+t.test('the widget\'s record may repeat a tag; what is wrong with a member that may be null is said once', async (t) => {
+  const { gateway } = await start(t, { CONNECTION_VERIFICATION: 'off' });
+  const record = { key: `test::gmail::default::${'a'.repeat(32)}`, platform: 'gmail', tags: ['a', 'b', 'a'], name: null };
+  const save = (json: unknown) => gateway.request('POST', '/connections', { headers: { 'x-user-id': 'ada' }, json });
+  t.match(await save(record), { status: 201, json: { tags: ['a', 'b'] } });
+  for (const [member, value, message] of [
+    ['environment', 'Test', 'must be one of test, live'], ['name', 5, 'must be string'], ['tags', 'a', 'must be array'], ['active', 'perhaps', 'must be boolean'],
+  ] as const) {
+    t.same((await save({ ...record, [member]: value })).json.errors, [{ field: `body.${member}`, message }], member);
+  }
+});
+
 t.test('ten requests storing one key at once make one row', async (t) => {
   const { gateway, upstream } = await start(t);
   const { key } = await seed(upstream, { identity: 'ada', platform: 'gmail' });
@@ -64,7 +76,13 @@ t.test('a key of another environment, platform or form is refused with the reaso
   const live = await save({ key: `live::gmail::default::${hex}`, platform: 'gmail' });
   t.same([live.status, live.json.code], [422, 'environment_mismatch']);
   t.match(live.json.detail, /live.*test/s);
-  t.equal((await save({ key: `test::gmail::default::${hex}`, platform: 'gmail', environment: 'live' })).json.code, 'environment_mismatch');
+  t.same(live.json.errors, [{ field: 'body.key', message: 'must be of the test environment' }]);
+  t.same((await save({ key: `live::gmail::default::${hex}`, platform: 'gmail', environment: 'test' })).json.errors, live.json.errors, 'it is the key that is wrong');
+  const said = await save({ key: `test::gmail::default::${hex}`, platform: 'gmail', environment: 'live' });
+  t.same([said.json.code, said.json.errors], ['environment_mismatch', [{ field: 'body.environment', message: 'must be test' }]]);
+  for (const connection_key of ['abc', `live::gmail::default::${hex}`]) {
+    t.same((await save({ platform: 'gmail', connection_key })).json.errors[0].field, 'body.connection_key', 'the guide\'s form is spoken of as it came');
+  }
 
   const platform = await save({ key: `test::gmail::default::${hex}`, platform: 'slack' });
   t.same([platform.status, platform.json.code, platform.json.errors[0].field], [422, 'platform_mismatch', 'body.platform']);

@@ -32,7 +32,9 @@ t.test('an identity never reaches another identity\'s connections, by id or by f
 });
 
 t.test('a key without an identity in it that another identity stored is 409', async (t) => {
-  const gateway = await startGateway(t, 'http://127.0.0.1:9');
+  const sandbox = await startSandbox();
+  t.teardown(() => sandbox.close());
+  const gateway = await startGateway(t, sandbox.url);
   await gateway.database.prisma.userConnection.create({ data: { identity: 'ada', key: 'test::gmail::default::af92b1c8d07e4f6a', platform: 'gmail', environment: 'test' } });
   const answer = await gateway.request('POST', '/connections', { headers: { 'x-user-id': 'bob' }, json: { key: 'test::gmail::default::af92b1c8d07e4f6a', platform: 'gmail' } });
   t.same([answer.status, answer.json.code], [409, 'connection_owned_by_other']);

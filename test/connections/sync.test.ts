@@ -17,6 +17,15 @@ t.test('what is stored while the vault is being read is not taken for vanished',
   t.match(await store.findByKey(late.key), { state: 'operational', stateReason: null });
 });
 
+t.test('what gets another owner while the vault is being read is not marked as vanished', async (t) => {
+  const store = createConnectionStore((await openTestDatabase(t)).prisma);
+  const vault = fakeVault();
+  const { id, key } = (await store.create(storedFrom(vaultRow('ada'))))!;
+  vault.before = async () => void await store.update(id, ada, { identity: 'bob' });
+  t.match(await syncConnections(store, vault, 'test', ada), { removed: 0 });
+  t.match(await store.findByKey(key), { identity: 'bob', state: 'operational' });
+});
+
 t.test('what is deleted while the vault is being read does not come back', async (t) => {
   const store = createConnectionStore((await openTestDatabase(t)).prisma);
   const vault = fakeVault();
@@ -42,6 +51,11 @@ t.test('refreshing a state re-reads one connection by its key', async (t) => {
   vault.rows = [];
   await refresh(id);
   t.match(await store.find(id, undefined), { state: 'failed', stateReason: 'not_in_vault' });
+
+  vault.rows = [{ ...row, identity: 'bob' }];
+  await store.update(id, undefined, { state: 'operational', stateReason: null });
+  await refresh(id);
+  t.match(await store.find(id, undefined), { state: 'failed', stateReason: 'not_in_vault' }, 'somebody else\'s is not this one\'s');
 
   vault.before = async () => { throw new Error('the vault is away'); };
   await t.resolves(refresh(id), 'it never rejects');

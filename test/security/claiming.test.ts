@@ -1,4 +1,5 @@
 import t from 'tap';
+import { startGateway } from '../helpers/gateway.js';
 import { seed } from '../helpers/sandbox.js';
 import { asBearer, claimOf, openSession, startBoth } from '../helpers/trust.js';
 
@@ -75,4 +76,40 @@ t.test('two identities claiming one unverified key at once: the first keeps it',
     gateway.request('POST', '/connections', { headers: { 'x-user-id': identity }, json })));
   t.same(answers.map(({ status }) => status).sort(), [200, 200, 201, 409, 409, 409]);
   t.equal(await gateway.database.prisma.userConnection.count(), 1);
+});
+
+t.test('keeping a key that one stored while nothing was verified', async (t) => {
+  const { gateway: before, sandbox } = await startBoth(t, { CONNECTION_VERIFICATION: 'off' });
+  // Without an identity in it: nothing but the vault says whose it is.
+  const [claimed, unclaimed] = [await claimOf(sandbox, 'ada', 'gmail', { key: `test::gmail::default::${'c'.repeat(32)}` }),
+    await claimOf(sandbox, 'ada', 'slack', { key: `test::slack::default::${'d'.repeat(32)}` })];
+  const ids: string[] = [];
+  for (const { claim } of [claimed, unclaimed]) {
+    const stored = await before.request('POST', '/connections', { headers: { 'x-user-id': 'mallory' }, json: { ...claim, name: 'Mine', tags: ['mine'] } });
+    t.equal(stored.status, 201);
+    t.equal((await before.request('PATCH', `/connections/${stored.json.id}`, { json: { metadata: { note: 'mine' } } })).status, 200);
+    ids.push(stored.json.id);
+  }
+  const gateway = await startGateway(t, sandbox, { AUTHKIT_TOKEN_SOURCE: 'http' }, before.database);
+  const calls = (platform: string, headers: Record<string, string>) =>
+    gateway.request('GET', `/proxy/${platform}/__provider/echo`, { headers }).then((answer) => answer.headers.get('x-authkit-error'));
+  t.equal(await calls('gmail', { 'x-user-id': 'mallory' }), null);
+
+  const { token } = await openSession(gateway, { identity: 'ada' });
+  const { token: mallorys } = await openSession(gateway, { identity: 'mallory' });
+  t.match(await asBearer(gateway, mallorys)('POST', '/connections', { json: claimed.claim }), { status: 403, json: { code: 'connection_claim_rejected' } });
+  const answer = await asBearer(gateway, token)('POST', '/connections', { json: claimed.claim });
+  t.match(answer, { status: 200, json: { id: ids[0], identity: 'ada', state: 'operational' } }, 'whose it is, the vault decides');
+  t.same([answer.json.name, answer.json.tags, answer.json.metadata], [null, [], {}], 'and what the other one wrote on it is gone');
+  t.equal(await calls('gmail', { 'x-user-id': 'mallory' }), 'connection_not_found');
+  t.equal(await calls('gmail', { 'x-user-id': 'ada' }), null);
+
+  t.equal((await gateway.request('POST', '/connections/sync', { headers: { 'x-user-id': 'mallory' } })).json.removed, 1);
+  for (const [name, value] of [['x-user-id', 'mallory'], ['x-connection-id', ids[1]!]] as const) {
+    t.equal(await calls('slack', { [name]: value }), 'connection_not_found', 'what the vault does not have for its identity is not used');
+  }
+  t.match(await gateway.request('GET', `/connections/${ids[1]}`), { status: 200, json: { identity: 'mallory', state: 'failed' } });
+  t.equal((await gateway.request('POST', '/connections/sync', { headers: { 'x-user-id': 'ada' } })).json.updated, 1);
+  t.equal(await calls('slack', { 'x-user-id': 'ada' }), null);
+  t.same((await gateway.request('GET', `/connections/${ids[1]}`)).json.metadata, {}, 'a sync gives it away as clean');
 });
