@@ -3,8 +3,8 @@ import { resetMs } from './rate-limit.js';
 
 /**
  * The catalogued problem for an upstream answer that is not a success (design.md, "Upstream trouble"): our secret refused
- * → 502 `upstream_unauthorized`; 429 → `upstream_rate_limited` with Retry-After (its own, or else the rate limit's reset); the rest →
- * `upstream_invalid_response`. The upstream's body goes into no detail: it may quote what we sent.
+ * → 502 `upstream_unauthorized`; 429 → `upstream_rate_limited` with Retry-After (its own, or else its rate limit's reset);
+ * the rest → `upstream_invalid_response`. The upstream's body goes into no detail: it may quote what we sent.
  */
 export function problemForStatus(status: number, header: (name: string) => string | undefined, now = Date.now()): Problem {
   if (status === 401 || status === 403) {
