@@ -1,3 +1,4 @@
+import { Problem } from '../errors.js';
 import type { Connector } from '../upstream/connectors.js';
 
 /** Connectors with the time, in milliseconds, at which the upstream gave them. */
@@ -41,4 +42,11 @@ export function createCatalogue(
       return { ...snapshot, stale: age > ttlMs, ageSeconds: Math.floor(age / 1000) };
     },
   };
+}
+
+/** The connector of a platform. 404 `integration_not_found`. */
+export function connectorOf({ connectors }: Snapshot, platform: string): Connector {
+  const connector = connectors.find((one) => one.platform === platform);
+  if (!connector) throw new Problem('integration_not_found', 'The catalogue has no such platform.', { errors: [{ field: 'path.platform', message: 'is unknown' }] });
+  return connector;
 }
