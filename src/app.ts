@@ -112,8 +112,12 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
   const refreshState = createStateRefresher(connectionStore, vault, config.environment, logger, stopping.signal);
   const connections = createConnectionService(connectionStore, vault, config.environment, config.connectionVerification, refreshState);
   const choices = cacheChoices(connections.choose, invalidations);
-  const catalogue = createCatalogue((authkit) => fetchConnectors(upstream, authkit), config.integrationsTtlMs);
-  const actions = createActionDirectory((platform) => fetchActions(upstream, platform), config.integrationsTtlMs);
+  const catalogue = createCatalogue(
+    (authkit) => fetchConnectors(upstream, authkit), config.integrationsTtlMs, (err) => logger.warn({ err }, 'the catalogue was not renewed; the last one is still answered'),
+  );
+  const actions = createActionDirectory(
+    (platform) => fetchActions(upstream, platform), config.integrationsTtlMs, (err, platform) => logger.warn({ err, platform }, 'a platform\'s actions were not read'),
+  );
   const keys = createKeyService(keyStore);
   const sessions = createSessionService(createSessionStore(database.prisma), (id, owner) => connections.get(id, owner));
   const authenticator = withBrowserCredentials(createAuthenticator(config.adminApiKey, keyStore), {

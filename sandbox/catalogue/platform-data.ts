@@ -5,6 +5,8 @@ export interface PlatformData {
   description: string;
   /** False: the platform is connected with an API key. */
   oauth: boolean;
+  /** Whether AuthKit offers it; what it does not offer can only be called with keys made elsewhere. */
+  authkit: boolean;
   /** How many actions the catalogue claims for it. */
   tools: number;
   colour: string;
@@ -102,9 +104,11 @@ const CATEGORIES: Record<string, Row[]> = {
   ],
 };
 
+const NOT_IN_AUTHKIT = new Set(['bigcommerce', 'brevo', 'gumroad', 'hugging-face']);
+
 /** Real platform names with their categories; counts of tools are plausible, not measured. */
 export const PLATFORM_DATA: readonly PlatformData[] = Object.entries(CATEGORIES).flatMap(([category, rows]) =>
   rows.map(([platform, name, auth, tools, colour, icon, description]) => ({
-    platform, name, category, description, oauth: auth === 'oauth', tools, colour, ...(icon !== undefined && { icon }),
+    platform, name, category, description, oauth: auth === 'oauth', authkit: !NOT_IN_AUTHKIT.has(platform), tools, colour, ...(icon !== undefined && { icon }),
   })),
 );

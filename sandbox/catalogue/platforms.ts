@@ -11,6 +11,9 @@ export const PLATFORMS: readonly Platform[] = PLATFORM_DATA.map((data) => ({
   connectionDefinitionId: stableId('conn_def', data.platform),
 })).sort((a, b) => a.name.localeCompare(b.name));
 
+/** Those that tokens list, and so the widget offers. */
+export const AUTHKIT_PLATFORMS = PLATFORMS.filter(({ authkit }) => authkit);
+
 const byId = new Map(PLATFORMS.map((platform) => [platform.platform, platform]));
 
 export function findPlatform(platform: string): Platform | undefined {

@@ -21,7 +21,8 @@ export async function catalogueRoutes(app: FastifyInstance, { state }: { state: 
     const query = request.query as Query;
     const root = publicUrl(state, request);
     const keys = listParam(query, 'key');
-    const rows = PLATFORMS.map((platform) => connectorRow(platform, root)).filter(
+    const offered = PLATFORMS.filter(({ authkit }) => equals(String(authkit), param(query, 'authkit')));
+    const rows = offered.map((platform) => connectorRow(platform, root)).filter(
       (row) =>
         equals(row.platform, param(query, 'platform')) &&
         equals(row.category, param(query, 'category')) &&

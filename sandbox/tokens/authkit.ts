@@ -1,7 +1,7 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { admit } from '../caller.js';
-import { PLATFORMS } from '../catalogue/platforms.js';
+import { AUTHKIT_PLATFORMS } from '../catalogue/platforms.js';
 import { tokenPageRow } from '../catalogue/rows.js';
 import { ApiError } from '../errors.js';
 import { TokenBody } from '../identity.js';
@@ -19,7 +19,7 @@ export async function authkitTokenRoutes(instance: FastifyInstance, { state }: {
     const { environment } = admit(state, request, reply);
     if (body.identity === undefined) throw new ApiError('BadRequest', 'identity is required');
     const root = publicUrl(state, request);
-    const { rows, total, pages, page } = paginate(PLATFORMS, request.query as Query, {
+    const { rows, total, pages, page } = paginate(AUTHKIT_PLATFORMS, request.query as Query, {
       limit: 100,
       max: Math.min(MAX_LIMIT, state.settings.maxPageSize),
     });

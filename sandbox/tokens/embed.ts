@@ -2,7 +2,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance } from 'fastify';
 import Type from 'typebox';
 import { admit } from '../caller.js';
-import { PLATFORMS } from '../catalogue/platforms.js';
+import { AUTHKIT_PLATFORMS, PLATFORMS } from '../catalogue/platforms.js';
 import { connectedPlatform, connectionDefinition } from '../catalogue/rows.js';
 import { ApiError } from '../errors.js';
 import { Environment, IdentityType, TokenBody } from '../identity.js';
@@ -36,7 +36,7 @@ export async function embedTokenRoutes(instance: FastifyInstance, { state }: { s
     const root = publicUrl(state, request);
     // Both environments, as the wire does: choosing is the SDK's part.
     const connectedPlatforms = (['test', 'live'] as const).flatMap((environment) =>
-      PLATFORMS.map((platform) => connectedPlatform(platform, root, environment)),
+      AUTHKIT_PLATFORMS.map((platform) => connectedPlatform(platform, root, environment)),
     );
     return { _id: newId('link_settings'), ownership: ownership(), connectedPlatforms, features: FEATURES, ...timestamps() };
   });

@@ -1,10 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import Type from 'typebox';
-import { Problem } from '../errors.js';
 import { Nullable, problems, upstreamProblems } from '../schemas.js';
 import type { ActionDirectory } from '../upstream/action-directory.js';
 import type { Action } from '../upstream/actions.js';
-import type { Catalogue } from './catalogue.js';
+import { type Catalogue, connectorOf } from './catalogue.js';
+import { pageOf, PageNumbers, PageOf } from './paging.js';
 
 const ActionSchema = Type.Object({
   id: Nullable(Type.String()), title: Type.String(), method: Type.String(), path: Nullable(Type.String()), key: Nullable(Type.String()), modelName: Nullable(Type.String()),
@@ -23,25 +23,19 @@ export const actionRoutes: FastifyPluginAsyncTypebox<{ actions: ActionDirectory;
       params: Type.Object({ platform: Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$' }) }),
       querystring: Type.Object({
         q: Type.Optional(Type.String({ maxLength: 128, description: 'Part of the title, path or key, or a method.' })),
-        page: Type.Integer({ minimum: 1, maximum: 100_000, default: 1 }),
-        limit: Type.Integer({ minimum: 1, maximum: 300, default: 20 }),
+        ...PageNumbers,
       }, { additionalProperties: false }),
       response: {
-        200: Type.Object({ rows: Type.Array(ActionSchema), total: Type.Integer(), pages: Type.Integer(), page: Type.Integer() }, {
-          examples: [{ rows: [example], total: 1, pages: 1, page: 1 }],
-        }),
+        200: PageOf(ActionSchema, { examples: [{ rows: [example], total: 1, pages: 1, page: 1 }] }),
         ...problems('integration_not_found', ...upstreamProblems),
       },
     },
   }, async (request) => {
-    const { q, page, limit } = request.query;
     const { platform } = request.params;
     const { actions: all } = await actions.require(platform);
-    if (all.length === 0 && !(await catalogue.read(undefined)).connectors.some((connector) => connector.platform === platform)) {
-      throw new Problem('integration_not_found', 'The catalogue has no such platform.', { errors: [{ field: 'path.platform', message: 'is unknown' }] });
-    }
-    const found = all.filter((action) => matches(action, q));
-    return { rows: found.slice((page - 1) * limit, page * limit).map(present), total: found.length, pages: Math.ceil(found.length / limit), page };
+    if (all.length === 0) connectorOf(await catalogue.read(undefined), platform);
+    const found = pageOf(all.filter((action) => matches(action, request.query.q)), request.query);
+    return { ...found, rows: found.rows.map(present) };
   });
 };
 

@@ -1,3 +1,4 @@
+import { Problem } from '../errors.js';
 import type { Connector } from '../upstream/connectors.js';
 
 /** Connectors with the time, in milliseconds, at which the upstream gave them. */
@@ -12,9 +13,11 @@ type Entry = { snapshot?: Snapshot; loading?: Promise<Snapshot> | undefined; ret
 
 /**
  * Caches what `load` gives for `ttlMs`. Past that, the cached catalogue is still answered while one refresh runs for all
- * callers; when the refresh fails it goes on being answered, and the next try waits a little.
+ * callers; when the refresh fails it goes on being answered, `onRefreshError` is told, and the next try waits a little.
  */
-export function createCatalogue(load: (authkit: boolean | undefined) => Promise<Connector[]>, ttlMs: number, now: () => number = Date.now): Catalogue {
+export function createCatalogue(
+  load: (authkit: boolean | undefined) => Promise<Connector[]>, ttlMs: number, onRefreshError: (error: unknown) => void, now: () => number = Date.now,
+): Catalogue {
   const entries = new Map<boolean | undefined, Entry>();
   const retryDelayMs = 5_000;
 
@@ -35,11 +38,15 @@ export function createCatalogue(load: (authkit: boolean | undefined) => Promise<
       entries.set(authkit, entry);
       const snapshot = entry.snapshot ?? await refresh(entry, authkit);
       const age = now() - snapshot.fetchedAt;
-      if (age > ttlMs && now() >= entry.retryAt) {
-        // Its failure is told by `stale` on the answers that follow.
-        void refresh(entry, authkit).catch(() => {});
-      }
+      if (age > ttlMs && now() >= entry.retryAt && !entry.loading) refresh(entry, authkit).catch(onRefreshError);
       return { ...snapshot, stale: age > ttlMs, ageSeconds: Math.floor(age / 1000) };
     },
   };
+}
+
+/** The connector of a platform. 404 `integration_not_found`. */
+export function connectorOf({ connectors }: Snapshot, platform: string): Connector {
+  const connector = connectors.find((one) => one.platform === platform);
+  if (!connector) throw new Problem('integration_not_found', 'The catalogue has no such platform.', { errors: [{ field: 'path.platform', message: 'is unknown' }] });
+  return connector;
 }

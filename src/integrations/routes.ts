@@ -1,10 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply } from 'fastify';
 import Type from 'typebox';
-import { Problem } from '../errors.js';
 import { problems, upstreamProblems } from '../schemas.js';
 import { type Connector, ConnectorSchema } from '../upstream/connectors.js';
-import type { Catalogue } from './catalogue.js';
+import { type Catalogue, connectorOf } from './catalogue.js';
+import { pageOf, PageNumbers, PageOf } from './paging.js';
 
 const access = { scope: 'integrations:read' } as const;
 
@@ -21,8 +21,7 @@ const ListQuery = Type.Object({
   q: Type.Optional(Type.String({ maxLength: 128, description: 'Part of the name or platform.' })),
   category: Type.Optional(Type.String({ maxLength: 128, description: 'Exact category, in any case.' })),
   authkit: Type.Optional(Type.Boolean({ description: 'Only those AuthKit can connect (true), or only the others (false).' })),
-  page: Type.Integer({ minimum: 1, maximum: 100_000, default: 1 }),
-  limit: Type.Integer({ minimum: 1, maximum: 300, default: 20 }),
+  ...PageNumbers,
 }, { additionalProperties: false });
 
 /** `/integrations`: the upstream's catalogue of connectors, cached, with search and paging of our own. */
@@ -34,20 +33,15 @@ export const integrationRoutes: FastifyPluginAsyncTypebox<{ catalogue: Catalogue
       description: 'The upstream\'s connectors, cached; served past their time while the upstream is down, and then marked stale.',
       querystring: ListQuery,
       response: {
-        200: Type.Object({ rows: Type.Array(ConnectorSchema), total: Type.Integer(), pages: Type.Integer(), page: Type.Integer() }, {
-          headers, examples: [{ rows: [example], total: 1, pages: 1, page: 1 }],
-        }),
+        200: PageOf(ConnectorSchema, { headers, examples: [{ rows: [example], total: 1, pages: 1, page: 1 }] }),
         ...problems(...upstreamProblems),
       },
     },
   }, async (request, reply) => {
-    const { q, category, authkit, page, limit } = request.query;
+    const { q, category, authkit } = request.query;
     const snapshot = await catalogue.read(authkit);
-    const found = snapshot.connectors.filter((connector) => matches(connector, q, category));
     sayAge(reply, snapshot);
-    return {
-      rows: found.slice((page - 1) * limit, page * limit), total: found.length, pages: Math.ceil(found.length / limit), page,
-    };
+    return pageOf(snapshot.connectors.filter((connector) => matches(connector, q, category)), request.query);
   });
 
   app.get('/integrations/:platform', {
@@ -60,9 +54,7 @@ export const integrationRoutes: FastifyPluginAsyncTypebox<{ catalogue: Catalogue
   }, async (request, reply) => {
     const snapshot = await catalogue.read(undefined);
     sayAge(reply, snapshot);
-    const connector = snapshot.connectors.find(({ platform }) => platform === request.params.platform);
-    if (!connector) throw new Problem('integration_not_found', 'The catalogue has no such platform.', { errors: [{ field: 'path.platform', message: 'is unknown' }] });
-    return connector;
+    return connectorOf(snapshot, request.params.platform);
   });
 };
 

@@ -16,8 +16,13 @@ type Entry = { known?: KnownActions; loading?: Promise<void> | undefined; renewA
 const retryMs = 5_000;
 const maxPlatforms = 1_000;
 
-/** Caches what `load` gives for `ttlMs`; past that it is still used while one refresh runs for all callers. */
-export function createActionDirectory(load: (platform: string) => Promise<Action[]>, ttlMs: number, now: () => number = Date.now): ActionDirectory {
+/**
+ * Caches what `load` gives for `ttlMs`; past that it is still used while one refresh runs for all callers. `onError` is told
+ * of every failed load, because `read` goes on without it.
+ */
+export function createActionDirectory(
+  load: (platform: string) => Promise<Action[]>, ttlMs: number, onError: (error: unknown, platform: string) => void, now: () => number = Date.now,
+): ActionDirectory {
   const entries = new Map<string, Entry>();
 
   const entryOf = (platform: string): Entry => {
@@ -34,6 +39,7 @@ export function createActionDirectory(load: (platform: string) => Promise<Action
       entry.known = { actions };
       entry.renewAt = now() + ttlMs;
     }, (error: unknown) => {
+      onError(error, platform);
       if (!entry.known || entry.known.error) entry.known = { actions: [], error };
       entry.renewAt = now() + retryMs;
     })

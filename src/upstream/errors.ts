@@ -1,16 +1,18 @@
 import { Problem } from '../errors.js';
+import { resetMs } from './rate-limit.js';
 
 /**
  * The catalogued problem for an upstream answer that is not a success (design.md, "Upstream trouble"): our secret refused
- * → 502 `upstream_unauthorized`; 429 → `upstream_rate_limited` with Retry-After; the rest → `upstream_invalid_response`.
- * The upstream's body goes into no detail: it may quote what we sent.
+ * → 502 `upstream_unauthorized`; 429 → `upstream_rate_limited` with Retry-After (its own, or else its rate limit's reset);
+ * the rest → `upstream_invalid_response`. The upstream's body goes into no detail: it may quote what we sent.
  */
-export function problemForStatus(status: number, header: (name: string) => string | undefined): Problem {
+export function problemForStatus(status: number, header: (name: string) => string | undefined, now = Date.now()): Problem {
   if (status === 401 || status === 403) {
     return new Problem('upstream_unauthorized', `The upstream answered ${status} to our secret; check PICA_SECRET_KEY.`);
   }
   if (status === 429) {
-    const seconds = retryAfterSeconds(header('retry-after')) ?? retryAfterSeconds(header('x-pica-rate-limit-reset')) ?? 1;
+    const reset = header('x-pica-rate-limit-reset') ?? header('x-one-rate-limit-reset');
+    const seconds = retryAfterSeconds(header('retry-after'), now) ?? Math.ceil((resetMs(reset, now) ?? 1000) / 1000);
     return new Problem('upstream_rate_limited', 'The upstream limits our rate; try again later.', { headers: { 'retry-after': String(seconds) } });
   }
   return new Problem('upstream_invalid_response', `The upstream answered with status ${status}.`);

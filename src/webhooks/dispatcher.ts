@@ -14,7 +14,10 @@ export type DispatcherOptions = {
   onError(error: unknown): void;
   /** Seconds after each failed attempt. */
   schedule?: readonly number[];
-  /** Attempts at once, in all and for one webhook: a slow receiver must not hold up the others. */
+  /**
+   * Attempts at once, in all and for one webhook. Half of them are kept for webhooks that have none under way, so that a few
+   * slow receivers with much to come do not hold up the others.
+   */
   concurrency?: number;
   perWebhook?: number;
   /** How long a stop lets attempts go on. */
@@ -30,7 +33,7 @@ export type Dispatcher = {
 };
 
 export function createDispatcher({
-  queue, send, observe, onError, schedule = waits, concurrency = 16, perWebhook = 4, graceMs = 3_000,
+  queue, send, observe, onError, schedule = waits, concurrency = 64, perWebhook = 4, graceMs = 3_000,
 }: DispatcherOptions): Dispatcher {
   const stopped = new AbortController();
   const inFlight = new Map<ClaimedDelivery, Promise<void>>();
@@ -38,10 +41,10 @@ export function createDispatcher({
   let pumping: Promise<void> | undefined;
   let again = false;
 
-  const busyWebhooks = (): string[] => {
+  const busyWebhooks = (most: number): string[] => {
     const counts = new Map<string, number>();
     for (const { webhookId } of inFlight.keys()) counts.set(webhookId, (counts.get(webhookId) ?? 0) + 1);
-    return [...counts].filter(([, count]) => count >= perWebhook).map(([id]) => id);
+    return [...counts].filter(([, count]) => count >= most).map(([id]) => id);
   };
 
   const attempt = async (delivery: ClaimedDelivery): Promise<void> => {
@@ -69,7 +72,8 @@ export function createDispatcher({
       again = false;
       const free = concurrency - inFlight.size;
       if (free <= 0 || stopping) return;
-      const claimed = await queue.claim(free, perWebhook, busyWebhooks());
+      const shared = free - Math.floor(concurrency / 2);
+      const claimed = shared > 0 ? await queue.claim(shared, busyWebhooks(perWebhook)) : await queue.claim(free, busyWebhooks(1));
       claimed.forEach(start);
       again ||= claimed.length > 0;
     } while (again);

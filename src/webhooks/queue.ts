@@ -18,11 +18,11 @@ export type AttemptResult = { status: number | undefined; error: string | undefi
 /** The deliveries that wait, shared by all replicas. */
 export type DeliveryQueue = {
   /**
-   * Claims what is due, at most `limit`, at most `perWebhook` of one webhook, none of the webhooks in `busy`. Of the
-   * deliveries of one connection to one webhook only the oldest waiting one counts, so their order holds. A claim that is
-   * not settled within the lease falls due again: whoever claimed it has died.
+   * Claims what is due: at most `limit`, one of each webhook, none of the webhooks in `busy`. Of the deliveries of one
+   * connection to one webhook only the oldest waiting one counts, so their order holds. A claim that is not settled within
+   * the lease falls due again: whoever claimed it has died.
    */
-  claim(limit: number, perWebhook: number, busy: readonly string[]): Promise<ClaimedDelivery[]>;
+  claim(limit: number, busy: readonly string[]): Promise<ClaimedDelivery[]>;
   /** Ends a claim; does nothing when the lease has passed to somebody else. `waitSeconds` undefined: parked. */
   delivered(claim: ClaimedDelivery, result: AttemptResult): Promise<void>;
   failed(claim: ClaimedDelivery, result: AttemptResult, waitSeconds: number | undefined): Promise<void>;
@@ -40,7 +40,7 @@ type Row = {
 /** @param leaseSeconds longer than any attempt takes. */
 export function createDeliveryQueue(prisma: PrismaClient, leaseSeconds = 30): DeliveryQueue {
   return {
-    async claim(limit, perWebhook, busy) {
+    async claim(limit, busy) {
       const lease = randomUUID();
       const rows = await prisma.$queryRaw<Row[]>`
         WITH due AS (
@@ -50,7 +50,7 @@ export function createDeliveryQueue(prisma: PrismaClient, leaseSeconds = 30): De
               SELECT 1 FROM webhook_deliveries earlier
               WHERE earlier.webhook_id = c.webhook_id AND earlier.connection_id = c.connection_id
                 AND earlier.status = 'pending' AND earlier.sequence < c.sequence)
-            ORDER BY c.next_attempt_at, c.sequence LIMIT ${perWebhook} FOR UPDATE SKIP LOCKED
+            ORDER BY c.next_attempt_at, c.sequence LIMIT 1 FOR UPDATE SKIP LOCKED
           ) d WHERE w.active AND w.id <> ALL (${[...busy]}::uuid[]) ORDER BY d.next_attempt_at LIMIT ${limit}
         ), claimed AS (
           UPDATE webhook_deliveries d

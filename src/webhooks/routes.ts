@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import Type from 'typebox';
 import { principalOf } from '../auth/plugin.js';
 import { requireUnbound } from '../auth/unbound.js';
+import { Problem } from '../errors.js';
 import { bodyProblems, IdParams, PageQuery, problems, Ref } from '../schemas.js';
 import {
   DeliveryPageSchema, DeliveryParams, DeliveryQuerySchema, DeliverySchema, WebhookChangeSchema, WebhookPageSchema, WebhookRequestSchema, WebhookSchema,
@@ -64,8 +65,12 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<{ webhooks: WebhookService
       response: { 200: WebhookWithSecretSchema, ...problems('unbound_key_required', 'webhook_not_found', 'webhook_target_refused', ...bodyProblems) },
     },
   }, async (request, reply) => {
-    const { rotateSecret, overlapSeconds = dayInSeconds, ...change } = request.body;
-    const webhook = await webhooks.change(request.params.id, change, rotateSecret ? overlapSeconds : undefined);
+    const { rotateSecret, overlapSeconds, ...change } = request.body;
+    if (overlapSeconds !== undefined && !rotateSecret) {
+      const message = 'only goes with rotateSecret';
+      throw new Problem('invalid_request', `overlapSeconds ${message}.`, { errors: [{ field: 'body.overlapSeconds', message }] });
+    }
+    const webhook = await webhooks.change(request.params.id, change, rotateSecret ? overlapSeconds ?? dayInSeconds : undefined);
     return reply.header('cache-control', 'no-store').send({ ...present(webhook), ...(rotateSecret ? { secret: webhook.secret } : {}) });
   });
 
@@ -99,7 +104,7 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<{ webhooks: WebhookService
     schema: {
       operationId: 'retryWebhookDelivery', tags, summary: 'Retry a parked or waiting delivery now', params: DeliveryParams,
       response: {
-        202: Ref(DeliverySchema, 'Due now.'),
+        202: Ref(DeliverySchema, 'Due now. An inactive webhook has to be made active first (409).'),
         ...problems('unbound_key_required', 'webhook_not_found', 'webhook_delivery_not_found', 'webhook_delivery_not_waiting'),
       },
     },

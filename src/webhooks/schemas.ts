@@ -19,7 +19,7 @@ export const WebhookChangeSchema = Type.Object({
   active: Type.Optional(Type.Boolean({ description: 'An inactive one hears of nothing new; what waits for it, waits on.' })),
   rotateSecret: Type.Optional(Type.Literal(true, { description: 'Answer with a new secret.' })),
   overlapSeconds: Type.Optional(Type.Integer({
-    minimum: 0, maximum: 604_800, description: 'With rotateSecret: how long the old secret signs too; a day unless given, a week at most.',
+    minimum: 0, maximum: 604_800, description: 'Only with rotateSecret: how long the old secret signs too; a day unless given, a week at most.',
   })),
 }, { additionalProperties: false, minProperties: 1, examples: [{ rotateSecret: true, overlapSeconds: 3600 }] });
 

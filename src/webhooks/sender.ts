@@ -3,7 +3,7 @@ import { type buildConnector, Client } from 'undici';
 import { Problem } from '../errors.js';
 import type { AttemptResult, ClaimedDelivery } from './queue.js';
 import { signedHeaders } from './secret.js';
-import { resolveTarget, type Target, type TargetRules } from './target.js';
+import { before, resolveTarget, type Target, type TargetRules } from './target.js';
 
 export type SenderOptions = TargetRules & {
   /** Limit of one attempt, from the look-up to the end of the answer. */
@@ -79,14 +79,6 @@ function limit(stop: AbortSignal, milliseconds: number): { signal: AbortSignal; 
       stop.removeEventListener('abort', onStop);
     },
   };
-}
-
-function before<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-    work.then(resolve, reject);
-  });
 }
 
 /** What a failed attempt is called in `lastError`: one word, nothing of what the other side said. */

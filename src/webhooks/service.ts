@@ -17,7 +17,7 @@ export type WebhookService = {
   change(id: string, change: WebhookChange, overlapSeconds: number | undefined): Promise<Webhook>;
   remove(id: string): Promise<void>;
   deliveries(id: string, status: DeliveryStatus | undefined, cursor: string | undefined, limit: number): Promise<Page<Delivery>>;
-  /** Makes it due now, with a day of attempts before it. 404 `webhook_delivery_not_found`, 409 `webhook_delivery_not_waiting`. */
+  /** Makes it due now, with a day of attempts before it. 404 `webhook_delivery_not_found`, 409 `webhook_delivery_not_waiting`, for an inactive webhook too. */
   retry(id: string, delivery: string): Promise<Delivery>;
 };
 
@@ -48,7 +48,8 @@ export function createWebhookService(store: WebhookStore, targets: TargetRules):
     },
 
     async retry(id, delivery) {
-      await get(id);
+      const { active } = await get(id);
+      if (!active) throw new Problem('webhook_delivery_not_waiting', 'The webhook is inactive; make it active first, then retry.');
       const retried = await store.retry(id, delivery);
       const found = await store.delivery(id, delivery);
       if (!found) throw new Problem('webhook_delivery_not_found', 'There is no such delivery of this webhook.');
@@ -58,7 +59,7 @@ export function createWebhookService(store: WebhookStore, targets: TargetRules):
   };
 }
 
-/** Every attempt checks again; here it is for whoever registers the URL. A name that does not resolve yet may do so later. */
+/** Every attempt checks again; here it is for whoever registers the URL. A name that does not resolve, or not in time, may do so later. */
 async function refuseBadTarget(url: string, targets: TargetRules): Promise<void> {
   await resolveTarget(url, targets).catch((error: unknown) => {
     if (error instanceof Problem) throw error;

@@ -18,19 +18,24 @@ export type Target = { url: URL; addresses: Address[] };
 
 const privateRanges = new Set(['private', 'loopback', 'linkLocal', 'uniqueLocal', 'carrierGradeNat']);
 const onlyLoopback = 'without TLS it may only go to a loopback address';
+// Azure's metadata and DHCP service, the same in every virtual network, though its number is a public one
+// (learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16).
+const azurePlatform = '168.63.129.16';
+const lookUpMs = 3_000;
 const none = (): Address[] => [];
 const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3');
 
 /**
  * Resolves a webhook's URL once, so that what was checked is what is dialled (a second look-up could answer differently).
  * 422 `webhook_target_refused` unless it is https, without credentials, and every address of its host is a public unicast
- * one; so that no webhook reaches inside: metadata services, neighbours, this machine (OWASP, "SSRF prevention").
+ * one; so that no webhook reaches inside: metadata services, neighbours, this machine (OWASP, "SSRF prevention"). Rejects
+ * with the look-up's failure, or a TimeoutError when it takes longer than three seconds.
  */
 export async function resolveTarget(text: string, { allowPrivate, resolve = resolveHost }: TargetRules): Promise<Target> {
   const url = parseTarget(text, allowPrivate);
   const host = url.hostname.replace(/^\[|\]$/g, '');
   const family = isIP(host);
-  const addresses = family === 0 ? await resolve(host).catch(url.protocol === 'http:' ? none : undefined) : [{ address: host, family }];
+  const addresses = family === 0 ? await before(AbortSignal.timeout(lookUpMs), resolve(host)).catch(url.protocol === 'http:' ? none : undefined) : [{ address: host, family }];
   if (url.protocol === 'http:' && addresses.length === 0) throw refused(onlyLoopback);
   if (addresses.length === 0) throw Object.assign(new Error('the host has no address'), { code: 'ENOTFOUND' });
 
@@ -40,6 +45,15 @@ export async function resolveTarget(text: string, { allowPrivate, resolve = reso
     if (url.protocol === 'http:' && range !== 'loopback') throw refused(onlyLoopback);
   }
   return { url, addresses };
+}
+
+/** What `work` gives, unless `signal` fires first: then its reason is the failure. The work itself goes on. */
+export function before<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+    work.then(resolve, reject);
+  });
 }
 
 function parseTarget(text: string, allowPrivate: boolean): URL {
@@ -53,6 +67,7 @@ function parseTarget(text: string, allowPrivate: boolean): URL {
 /** The kind of an address; what an IPv6 address wraps (mapped, NAT64, 6to4, Teredo) is not unicast, whatever is inside. */
 function rangeOf(address: string): string {
   const ip = ipaddr.process(address.replace(/%.*$/, ''));
+  if (ip.toString() === azurePlatform) return 'reserved';
   const range = ip.range();
   return range === 'unicast' && ip instanceof ipaddr.IPv6 && !ip.match(globalUnicast) ? 'reserved' : range;
 }

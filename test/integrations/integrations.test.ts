@@ -1,7 +1,10 @@
 import t from 'tap';
 import { startSandbox } from '../../sandbox/start.js';
 import { createCatalogue } from '../../src/integrations/catalogue.js';
+import { createActionDirectory } from '../../src/upstream/action-directory.js';
+import type { Action } from '../../src/upstream/actions.js';
 import { startGateway } from '../helpers/gateway.js';
+import { until } from '../helpers/receiver.js';
 import { fault, recordings } from '../helpers/sandbox.js';
 
 t.test('the catalogue is paged, searched and narrowed by category', async (t) => {
@@ -23,7 +26,9 @@ t.test('the catalogue is paged, searched and narrowed by category', async (t) =>
   const { category } = found.rows[0];
   const same = await list(`category=${encodeURIComponent(category.toUpperCase())}&limit=300`);
   t.ok(same.total > 1 && same.rows.every((row: { category: string }) => row.category === category));
-  t.equal((await list('authkit=true&limit=300')).rows.length, first.total);
+  const [offered, others] = [await list('authkit=true&limit=300'), await list('authkit=false&limit=300')];
+  t.ok(offered.total > others.total && others.total > 0);
+  t.equal(offered.total + others.total, first.total);
 
   const one = await gateway.request('GET', '/integrations/gmail');
   t.match(one.json, { platform: 'gmail', name: 'Gmail', oauth: true });
@@ -54,6 +59,27 @@ t.test('while the upstream is down the catalogue is served stale, and says so', 
     t.ok(Number(stale.headers.get('age')) >= 1);
     t.equal(stale.headers.get('x-authkit-stale'), 'true');
   }
+  const told = () => gateway.log.lines.filter((line) => line.includes('catalogue')).map((line) => JSON.parse(line));
+  await until(() => told().length > 0);
+  t.match(told()[0], { level: 40, err: { message: /upstream_invalid_response/ } }, 'the operator is told');
+});
+
+t.test('actions that cannot be renewed are still answered, and each failure is told once', async (t) => {
+  let now = 0;
+  const failures: unknown[] = [];
+  let load = async (): Promise<Action[]> => [];
+  const directory = createActionDirectory(() => load(), 1000, (error, platform) => failures.push([platform, error]), () => now);
+  const known = await directory.read('gmail');
+  load = async () => { throw new Error('down'); };
+  now = 1500;
+  t.equal(directory.read('gmail'), known);
+  await new Promise(setImmediate);
+  t.equal(directory.read('gmail'), known, 'not tried again at once');
+  t.match(failures, [['gmail', { message: 'down' }]]);
+  now = 9000;
+  t.equal(await directory.require('gmail'), known);
+  await new Promise(setImmediate);
+  t.equal(failures.length, 2);
 });
 
 t.test('a catalogue that was never read is an upstream problem', async (t) => {
@@ -69,11 +95,12 @@ t.test('past its time a catalogue is renewed once for all callers, and a failed 
   let now = 0;
   let loads = 0;
   let fail = false;
+  const failures: unknown[] = [];
   const catalogue = createCatalogue(async () => {
     loads += 1;
     if (fail) throw new Error('down');
     return [{ name: `n${loads}`, platform: 'p' }];
-  }, 1000, () => now);
+  }, 1000, (error) => failures.push(error), () => now);
 
   t.match(await catalogue.read(true), { stale: false, ageSeconds: 0 });
   now = 1500;
@@ -88,6 +115,7 @@ t.test('past its time a catalogue is renewed once for all callers, and a failed 
   await new Promise(setImmediate);
   await catalogue.read(true);
   t.equal(loads, 3, 'not tried again at once');
+  t.match(failures, [{ message: 'down' }]);
   now = 9000;
   t.match(await catalogue.read(true), { stale: true, ageSeconds: 7 });
   t.equal(loads, 4);

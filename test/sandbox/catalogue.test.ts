@@ -7,12 +7,16 @@ t.test('connectors: filters, pages and marks', async (t) => {
   const all = await list('authkit=true&limit=300');
   t.ok(all.rows.length >= 60);
   t.equal((await list('')).rows.length, 20);
+  const [others, both] = [await list('authkit=false&limit=300'), await list('limit=300')];
+  t.ok(others.total > 0, 'some are not for AuthKit');
+  t.same([...all.rows, ...others.rows].map(({ platform }) => platform).sort(), both.rows.map(({ platform }: { platform: string }) => platform).sort());
+  t.same((await list('authkit=true&platform=gumroad')).rows, []);
   t.match(await list('platform=gmail'), { total: 1, rows: [{ name: 'Gmail', oauth: true, tools: Number, category: 'Communication', active: true }] });
   t.ok((await list('category=CRM')).rows.every((row: { category: string }) => row.category === 'CRM'));
   t.equal((await list('name=google%20cal')).rows[0].platform, 'google-calendar');
   t.same((await list('platform=nothing')).rows, []);
 
-  for (const { platform, image } of all.rows) {
+  for (const { platform, image } of both.rows) {
     const mark = await call('GET', new URL(image).pathname);
     t.match(mark, { status: 200, headers: { 'content-type': 'image/svg+xml' }, text: /^<svg .*<\/svg>$/ }, platform);
   }

@@ -17,7 +17,7 @@ t.test('a webhook to 169.254.169.254, or to this machine, cannot be registered',
   const gateway = await startGateway(t, 'http://127.0.0.1:9');
   const targets = [
     'https://169.254.169.254/latest/meta-data/', 'https://[::ffff:169.254.169.254]/', 'https://0xa9fea9fe/', 'https://localhost/', 'https://127.0.0.1/',
-    'https://[::1]/', 'http://127.0.0.1/', 'https://10.0.0.1/',
+    'https://[::1]/', 'http://127.0.0.1/', 'https://10.0.0.1/', 'https://168.63.129.16/metadata/',
   ];
   for (const url of targets) {
     t.match(await gateway.request('POST', '/webhooks', { json: { url } }), { status: 422, json: { code: 'webhook_target_refused' } }, url);

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { Problem } from '../../src/errors.js';
 import type { UpstreamClient } from '../../src/upstream/client.js';
+import { problemForStatus } from '../../src/upstream/errors.js';
 import { createPacer } from '../../src/upstream/paced.js';
 import { type RateLimit, readRateLimit } from '../../src/upstream/rate-limit.js';
 
@@ -74,4 +75,23 @@ t.test('the upstream\'s headers are read, misspelling and Unix times included', 
   t.match(readRateLimit(headers('1800000030'), 'x-pica', 1_800_000_000_000), { resetMs: 30_000 });
   t.equal(readRateLimit(headers('30'), 'x-one'), undefined);
   t.equal(readRateLimit(headers('soon'), 'x-pica'), undefined);
+});
+
+t.test('a reset further away than an hour is taken for an hour: a timer cannot hold more than 24 days, and then fires at once', async (t) => {
+  for (const reset of ['9999999999', '999999999', '3601']) {
+    const headers = { 'x-pica-rate-limit-limit': '100', 'x-pica-rate-limit-remainings': '0', 'x-pica-rate-limit-reset': reset };
+    t.match(readRateLimit(headers, 'x-pica', 5_000), { resetMs: 3_600_000, resetAt: 3_605_000 }, reset);
+  }
+});
+
+t.test('a 429 says when to come back, in whichever form the upstream told it', async (t) => {
+  const now = 1_800_000_000_000;
+  const told = (headers: Record<string, string>) => problemForStatus(429, (name) => headers[name], now).extras.headers?.['retry-after'];
+  t.equal(told({ 'x-pica-rate-limit-reset': '42' }), '42');
+  t.equal(told({ 'x-one-rate-limit-reset': '42' }), '42');
+  t.equal(told({ 'x-pica-rate-limit-reset': '1800000030' }), '30', 'a Unix time');
+  t.equal(told({ 'x-pica-rate-limit-reset': '9999999999' }), '3600');
+  t.equal(told({ 'retry-after': '7', 'x-pica-rate-limit-reset': '42' }), '7');
+  t.equal(told({ 'x-pica-rate-limit-reset': 'soon' }), '1');
+  t.equal(told({}), '1');
 });

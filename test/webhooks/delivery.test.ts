@@ -114,17 +114,35 @@ t.test('a claim that nobody settles falls due again, and its late settling chang
   await connect();
   const dying = createDeliveryQueue(database.prisma, 3);
   const queue = createDeliveryQueue(database.prisma);
-  const [lost] = await dying.claim(10, 10, []);
+  const [lost] = await dying.claim(10, []);
   t.equal(lost?.attempts, 1);
-  t.same(await queue.claim(10, 10, []), [], 'claimed is claimed');
+  t.same(await queue.claim(10, []), [], 'claimed is claimed');
   t.same(await webhooks.retry(webhook.id, lost!.id), false, 'not even by hand');
-  let taken = await queue.claim(10, 10, []);
-  await until(async () => (taken = taken.length > 0 ? taken : await queue.claim(10, 10, [])).length > 0);
+  let taken = await queue.claim(10, []);
+  await until(async () => (taken = taken.length > 0 ? taken : await queue.claim(10, [])).length > 0);
   t.match(taken, [{ id: lost!.id, attempts: 2 }]);
   await dying.failed(lost!, { status: 500, error: 'status' }, undefined);
   t.match(await webhooks.delivery(webhook.id, lost!.id), { status: 'pending' });
   await queue.delivered(taken[0]!, { status: 200, error: undefined });
   t.match(await webhooks.delivery(webhook.id, lost!.id), { status: 'delivered' });
+});
+
+t.test('receivers that never answer, however many, hold up no other one', async (t) => {
+  const { database, webhooks, receiver, register, connect } = await start(t);
+  const silent = await startReceiver(t, () => {});
+  for (let count = 0; count < 20; count += 1) await webhooks.create({ url: `${silent.url}/${count}`, events: [], description: null, secret: generateSecret() });
+  await register();
+  await Promise.all(Array.from({ length: 12 }, connect));
+  const dispatcher = createDispatcher({
+    queue: createDeliveryQueue(database.prisma, 600), send: createSender({ allowPrivate: true, timeoutMs: 600_000 }), observe: () => {}, onError: t.error,
+    graceMs: 0, concurrency: 32,
+  });
+  t.teardown(() => dispatcher.stop());
+  await pumpUntil(dispatcher, () => receiver.received.length === 12);
+  for (let count = 0; count < 20; count += 1) {
+    const tried = silent.received.filter(({ path }) => path === `/${count}`).length;
+    t.ok(tried >= 1 && tried <= 4, `${tried} at once to webhook ${count}`);
+  }
 });
 
 t.test('a stop gives back what is being sent', async (t) => {
@@ -139,7 +157,7 @@ t.test('a stop gives back what is being sent', async (t) => {
   await until(() => receiver.received.length === 1);
   await dispatcher.stop();
   t.match(await webhooks.deliveries(webhook.id, 'pending', undefined, 10), [{ attempts: 0 }]);
-  t.equal((await createDeliveryQueue(database.prisma).claim(10, 10, [])).length, 1, 'for whoever comes next');
+  t.equal((await createDeliveryQueue(database.prisma).claim(10, [])).length, 1, 'for whoever comes next');
 });
 
 t.test('no event without its change, no delivery without a listener, and old events are forgotten', async (t) => {
@@ -160,7 +178,7 @@ t.test('no event without its change, no delivery without a listener, and old eve
   const queue = createDeliveryQueue(database.prisma);
   await queue.prune(30);
   t.equal(await events(), 1, 'it still waits');
-  const [claimed] = await queue.claim(1, 1, []);
+  const [claimed] = await queue.claim(1, []);
   await queue.failed(claimed!, { status: undefined, error: 'timeout' }, undefined);
   await queue.prune(30);
   t.equal(await events(), 0);

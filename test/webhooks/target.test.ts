@@ -12,7 +12,7 @@ const privateAddresses = [
 ];
 const neverAddresses = [
   '0.0.0.0', '224.0.0.1', '255.255.255.255', '240.0.0.1', '192.0.2.1', '198.18.0.1', '[::]', '[ff02::1]', '[64:ff9b::7f00:1]', '[64:ff9b:1::a9fe:a9fe]',
-  '[2002:7f00:1::]', '[2001:0:4136:e378:8000:63bf:80ff:fffe]', '[::7f00:1]', '[fec0::1]', '[100::1]', '[2001:db8::1]', '[::ffff:0:127.0.0.1]',
+  '168.63.129.16', '[::ffff:168.63.129.16]', '[2002:7f00:1::]', '[2001:0:4136:e378:8000:63bf:80ff:fffe]', '[::7f00:1]', '[fec0::1]', '[100::1]', '[2001:db8::1]', '[::ffff:0:127.0.0.1]',
 ];
 
 t.test('public addresses pass', async (t) => {
@@ -26,7 +26,7 @@ t.test('private, link-local, loopback and metadata addresses pass only when allo
   }
 });
 
-t.test('unspecified, multicast, reserved and translating addresses never pass', async (t) => {
+t.test('unspecified, multicast, reserved and translating addresses never pass, nor Azure\'s metadata address, public by its number', async (t) => {
   for (const host of neverAddresses) {
     for (const allowPrivate of [false, true]) await t.rejects(resolveTarget(`https://${host}/hook`, { allowPrivate, resolve: never }), refusal, host);
   }

@@ -1,6 +1,8 @@
 import { Webhook } from 'standardwebhooks';
 import t, { type Test } from 'tap';
 import { startSandbox } from '../../sandbox/start.js';
+import { createWebhookService } from '../../src/webhooks/service.js';
+import { createWebhookStore } from '../../src/webhooks/store.js';
 import { type Gateway, startGateway } from '../helpers/gateway.js';
 import { type Receiver, startReceiver, until } from '../helpers/receiver.js';
 import { seed } from '../helpers/sandbox.js';
@@ -121,6 +123,10 @@ t.test('bad input is refused with its place', async (t) => {
   }
   const { json: { id } } = await gateway.request('POST', '/webhooks', { json: { url: receiver.url } });
   t.match(await gateway.request('PATCH', `/webhooks/${id}`, { json: {} }), { status: 400 });
+  for (const json of [{ overlapSeconds: 5 }, { overlapSeconds: 5, active: false }]) {
+    t.match(await gateway.request('PATCH', `/webhooks/${id}`, { json }), { status: 400, json: { code: 'invalid_request', errors: [{ field: 'body.overlapSeconds' }] } });
+  }
+  t.match(await gateway.request('GET', `/webhooks/${id}`), { json: { active: true } }, 'nothing of it was done');
   t.match(await gateway.request('PATCH', `/webhooks/${id}`, { json: { url: 'http://example.com' } }), { status: 422 });
   for (const [method, path] of [['GET', ''], ['PATCH', ''], ['DELETE', ''], ['GET', '/deliveries'], ['POST', `/deliveries/${unknown}/retry`]] as const) {
     const json = method === 'PATCH' ? { description: 'x' } : undefined;
@@ -141,4 +147,32 @@ t.test('an inactive webhook hears of nothing new', async (t) => {
   await store(scene, 'bob');
   await until(() => receiver.received.length >= 1);
   t.same(receiver.received.map(({ event }) => event.data.identity), ['bob']);
+});
+
+t.test('a delivery of an inactive webhook is not retried until the webhook is active again', async (t) => {
+  const scene = await start(t);
+  const { gateway, receiver } = scene;
+  receiver.answer = (_, response) => void response.writeHead(500).end();
+  const { json: { id } } = await gateway.request('POST', '/webhooks', { json: { url: receiver.url } });
+  await store(scene);
+  const deliveries = async () => (await gateway.request('GET', `/webhooks/${id}/deliveries`)).json.rows;
+  await until(async () => (await deliveries())[0]?.lastStatus === 500);
+  await gateway.database.prisma.webhookDelivery.updateMany({ data: { status: 'parked', lease: null } });
+  await gateway.request('PATCH', `/webhooks/${id}`, { json: { active: false } });
+  const [before] = await deliveries();
+  const retry = () => gateway.request('POST', `/webhooks/${id}/deliveries/${before.id}/retry`);
+  t.match(await retry(), { status: 409, json: { code: 'webhook_delivery_not_waiting', detail: /inactive/ } });
+  t.same(await deliveries(), [before]);
+
+  receiver.answer = (_, response) => void response.writeHead(204).end();
+  await gateway.request('PATCH', `/webhooks/${id}`, { json: { active: true } });
+  t.equal((await retry()).status, 202);
+  await until(async () => (await deliveries())[0].status === 'delivered');
+});
+
+t.test('a name server that never answers keeps nobody waiting: the URL is checked again before each attempt', async (t) => {
+  const { gateway: { database } } = await start(t);
+  const service = createWebhookService(createWebhookStore(database.prisma), { allowPrivate: true, resolve: () => new Promise(() => {}) });
+  t.match(await service.create({ url: 'https://hooks.example/', events: [], description: null }), { url: 'https://hooks.example/' });
+  await t.rejects(service.create({ url: 'http://hooks.example/', events: [], description: null }), { code: 'webhook_target_refused' }, 'nor is it loopback');
 });
