@@ -72,7 +72,6 @@ export const EnvironmentSchema = Type.Object({
     default: false, description: 'Let webhooks go to private, link-local and loopback addresses, and to loopback without TLS.',
   }),
   SHUTDOWN_TIMEOUT_MS: milliseconds(10_000, 'How long a stop waits for requests in flight.'),
-  TRUST_PROXY: Type.Boolean({ default: false, description: 'Take the caller\'s address from X-Forwarded-For (logs only).' }),
   LOG_LEVEL: OneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], { default: 'info', description: 'pino level.' }),
   OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(Type.String({
     pattern: '^https?://', description: 'OpenTelemetry collector (OTLP over HTTP) that traces go to; unset: no traces.',
@@ -130,7 +129,6 @@ export type Config = Readonly<{
   reconcileRateShare: number;
   webhookAllowPrivate: boolean;
   shutdownTimeoutMs: number;
-  trustProxy: boolean;
   logLevel: string;
   /** Where traces go; undefined: there are none. */
   tracing: TracingSettings | undefined;
@@ -182,7 +180,6 @@ export function loadConfig(env: Record<string, string | undefined> = readEnviron
     reconcileRateShare: values.RECONCILE_RATE_SHARE,
     webhookAllowPrivate: values.WEBHOOK_ALLOW_PRIVATE,
     shutdownTimeoutMs: values.SHUTDOWN_TIMEOUT_MS,
-    trustProxy: values.TRUST_PROXY,
     logLevel: values.LOG_LEVEL,
     tracing: tracingSettings(values),
     demo: values.DEMO,
