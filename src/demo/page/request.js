@@ -129,7 +129,7 @@ function labelled(id, label, control) {
 
 // One identity may have several on a platform, made in the same minute: the end of the id tells those apart.
 function describe({ connection, title }) {
-  return `${connection.name ?? title} (${connection.environment}) · ${moment(connection.createdAt)} · …${connection.id.slice(-4)}`;
+  return `${connection.name ?? title} (${connection.environment}) · …${connection.id.slice(-4)} · ${moment(connection.createdAt)}`;
 }
 
 function quote(text) {
