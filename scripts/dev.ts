@@ -17,7 +17,7 @@ const url = `http://localhost:${port}`;
 // What listens on another address of this name is somebody else's, and must not be told the key.
 const ownUrl = `http://127.0.0.1:${port}`;
 
-const rootKey = await developmentKey();
+const rootKey = await developmentKey().catch((error: Error) => fail(`DATA_DIR (${dataDir}) cannot be written: ${error.message}`));
 const sandbox = await openSandbox();
 await claimPort();
 const gateway = startGateway();
