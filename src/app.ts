@@ -80,7 +80,6 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
     genReqId: requestIds(masker([config.adminApiKey, config.secretKey])),
     childLoggerFactory: lazyChild,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
-    trustProxy: config.trustProxy,
     schemaController: { compilersFactory: { buildValidator } },
     bodyLimit: 1024 * 1024,
     frameworkErrors: answerFrameworkError,
@@ -128,13 +127,13 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
   await app.register(quietSockets);
   await app.register(jsonBodies);
   await app.register(errorHandler);
-  await app.register(openapi);
   if (config.tracing) {
     // Loaded only now: the SDK is large, and most gateways do without it.
     const { tracing } = await import('./observability/tracing.js');
     await app.register(tracing, { ...config.tracing, upstream: config.baseUrl });
   }
   await app.register(requestLog);
+  await app.register(openapi);
   await app.register(corsPlugin, { origins: config.corsOrigins });
   await app.register(authPlugin, { authenticator, noteUse: (id) => lastUsed.touch('api_keys', id) });
   if (config.rateLimit.perMinute > 0) await app.register(rateLimits, config.rateLimit);

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import envSchema from 'env-schema';
-import Type, { type Static } from 'typebox';
+import Type, { type Static, type TObject } from 'typebox';
 import { isOrigin } from './origin.js';
 import { parseOtlpHeaders } from './otlp-headers.js';
 import { OneOf } from './schemas.js';
@@ -72,7 +72,6 @@ export const EnvironmentSchema = Type.Object({
     default: false, description: 'Let webhooks go to private, link-local and loopback addresses, and to loopback without TLS.',
   }),
   SHUTDOWN_TIMEOUT_MS: milliseconds(10_000, 'How long a stop waits for requests in flight.'),
-  TRUST_PROXY: Type.Boolean({ default: false, description: 'Take the caller\'s address from X-Forwarded-For (logs only).' }),
   LOG_LEVEL: OneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], { default: 'info', description: 'pino level.' }),
   OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(Type.String({
     pattern: '^https?://', description: 'OpenTelemetry collector (OTLP over HTTP) that traces go to; unset: no traces.',
@@ -84,6 +83,8 @@ export const EnvironmentSchema = Type.Object({
     pattern: '^https?://', description: 'Where the demo\'s widget lives; unset: the hosted one.',
   })),
 });
+
+const DatabaseSchema = Type.Pick(EnvironmentSchema, ['DATABASE_URL', 'DATABASE_POOL_SIZE', 'DATA_DIR', 'MIGRATE_ON_START']);
 
 type Environment = Static<typeof EnvironmentSchema>;
 
@@ -98,6 +99,9 @@ export type JwtSettings = Readonly<{
 
 /** A collector: root of its address, the headers it asks for (secret), and the name that traces carry. */
 export type TracingSettings = Readonly<{ endpoint: string; headers: Readonly<Record<string, string>>; serviceName: string }>;
+
+/** The part of the {@link Config} that says where the data is, and whether a start brings it up to date. */
+export type DatabaseConfig = Pick<Config, 'database' | 'migrateOnStart'>;
 
 /** Settings of the process, frozen. Durations are milliseconds, sizes bytes. */
 export type Config = Readonly<{
@@ -130,7 +134,6 @@ export type Config = Readonly<{
   reconcileRateShare: number;
   webhookAllowPrivate: boolean;
   shutdownTimeoutMs: number;
-  trustProxy: boolean;
   logLevel: string;
   /** Where traces go; undefined: there are none. */
   tracing: TracingSettings | undefined;
@@ -151,17 +154,12 @@ export class ConfigError extends Error {
  * An empty value counts as unset. Throws a ConfigError that names every bad or missing variable at once.
  */
 export function loadConfig(env: Record<string, string | undefined> = readEnvironment()): Config {
-  const problems: string[] = [];
-  const values = parse(env, problems);
-  problems.push(...contradictions(values));
-  if (problems.length > 0) throw new ConfigError([...new Set(problems)]);
-
+  const values = read(EnvironmentSchema, env);
   const origins = splitList(values.CORS_ORIGINS);
   return Object.freeze({
     host: values.HOST,
     port: values.PORT,
-    database: Object.freeze({ url: values.DATABASE_URL, poolSize: values.DATABASE_POOL_SIZE, dataDir: values.DATA_DIR }),
-    migrateOnStart: values.MIGRATE_ON_START,
+    ...databaseConfig(values),
     secretKey: values.PICA_SECRET_KEY,
     environment: values.PICA_SECRET_KEY.startsWith('sk_live_') ? 'live' : 'test',
     baseUrl: values.PICA_BASE_URL.replace(/\/+$/, ''),
@@ -182,7 +180,6 @@ export function loadConfig(env: Record<string, string | undefined> = readEnviron
     reconcileRateShare: values.RECONCILE_RATE_SHARE,
     webhookAllowPrivate: values.WEBHOOK_ALLOW_PRIVATE,
     shutdownTimeoutMs: values.SHUTDOWN_TIMEOUT_MS,
-    trustProxy: values.TRUST_PROXY,
     logLevel: values.LOG_LEVEL,
     tracing: tracingSettings(values),
     demo: values.DEMO,
@@ -190,20 +187,38 @@ export function loadConfig(env: Record<string, string | undefined> = readEnviron
   });
 }
 
+/** The settings of the database alone, for commands that need nothing else; they are read, and refused, as {@link loadConfig} does. */
+export function loadDatabaseConfig(env: Record<string, string | undefined> = readEnvironment()): DatabaseConfig {
+  return Object.freeze(databaseConfig(read(DatabaseSchema, env)));
+}
+
+function databaseConfig(values: Static<typeof DatabaseSchema>): DatabaseConfig {
+  const { DATABASE_URL: url, DATABASE_POOL_SIZE: poolSize, DATA_DIR: dataDir, MIGRATE_ON_START: migrateOnStart } = values;
+  return { database: Object.freeze({ url, poolSize, dataDir }), migrateOnStart };
+}
+
 function readEnvironment(): Record<string, string | undefined> {
   if (existsSync('.env')) process.loadEnvFile('.env');
   return process.env;
 }
 
-function parse(env: Record<string, string | undefined>, problems: string[]): Environment {
-  const data = Object.fromEntries(Object.keys(EnvironmentSchema.properties).filter((name) => env[name]?.trim()).map((name) => [name, env[name]!.trim()]));
+function read<T extends TObject>(schema: T, env: Record<string, string | undefined>): Static<T> {
+  const problems: string[] = [];
+  const values = parse(schema, env, problems);
+  problems.push(...contradictions(values));
+  if (problems.length > 0) throw new ConfigError([...new Set(problems)]);
+  return values;
+}
+
+function parse<T extends TObject>(schema: T, env: Record<string, string | undefined>, problems: string[]): Static<T> {
+  const data = Object.fromEntries(Object.keys(schema.properties).filter((name) => env[name]?.trim()).map((name) => [name, env[name]!.trim()]));
   try {
-    return envSchema<Environment>({ schema: EnvironmentSchema, data, dotenv: false, env: false });
+    return envSchema<Static<T>>({ schema, data, dotenv: false, env: false });
   } catch (error) {
     problems.push(...((error as { errors?: AjvProblem[] }).errors ?? []).map(describe));
     if (problems.length === 0) throw error;
     // What could be read still takes part in the checks that follow, so that one run reports everything.
-    return data as unknown as Environment;
+    return data as Static<T>;
   }
 }
 
@@ -236,7 +251,7 @@ function tracingSettings(values: Environment): TracingSettings | undefined {
   return Object.freeze({ endpoint, headers: Object.freeze(parseOtlpHeaders(values.OTEL_EXPORTER_OTLP_HEADERS) ?? {}), serviceName: values.OTEL_SERVICE_NAME });
 }
 
-function contradictions(values: Environment): string[] {
+function contradictions(values: Partial<Environment>): string[] {
   const found: string[] = [];
   const jwt = ['AUTH_JWKS_URL', 'AUTH_JWT_ISSUER', 'AUTH_JWT_AUDIENCE'] as const;
   const missing = jwt.filter((name) => !values[name]);

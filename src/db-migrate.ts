@@ -1,10 +1,10 @@
 // npm run db:migrate (in the image: node dist/db-migrate.js): applies pending migrations to the configured database by hand.
-import { loadConfig } from './config.js';
+import { loadDatabaseConfig } from './config.js';
 import { openDatabase } from './persistence/database.js';
 import { applyMigrations } from './persistence/migrate.js';
 
 async function main(): Promise<string> {
-  const database = await openDatabase(loadConfig().database);
+  const database = await openDatabase(loadDatabaseConfig().database);
   try {
     const applied = await applyMigrations(database);
     return applied.length > 0 ? `applied ${applied.join(', ')}` : 'nothing to apply';

@@ -3,13 +3,13 @@ import { cacheKeys } from './auth/cached-keys.js';
 import { createKeyService } from './auth/key-service.js';
 import { createKeyStore } from './auth/key-store.js';
 import { runKeysCommand, usage, UsageError } from './auth/keys-command.js';
-import { loadConfig } from './config.js';
+import { loadDatabaseConfig } from './config.js';
 import { openDatabase } from './persistence/database.js';
 import { applyMigrations, pendingMigrations } from './persistence/migrate.js';
 
 async function main(args: readonly string[]): Promise<string> {
   if (args.length === 0 || ['help', '-h', '--help'].includes(args[0]!)) return usage;
-  const config = loadConfig();
+  const config = loadDatabaseConfig();
   const database = await openDatabase(config.database);
   try {
     if (config.migrateOnStart) await applyMigrations(database);

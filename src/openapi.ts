@@ -1,8 +1,13 @@
+import { readFileSync } from 'node:fs';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import fp from 'fastify-plugin';
+import type { TSchema } from 'typebox';
+import Value from 'typebox/value';
 import { scopes } from './auth/scopes.js';
 import { ProblemSchema } from './schemas.js';
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
 
 /** The OpenAPI document, written from the routes, at `GET /openapi.json`, and a page to browse it at `/docs`. */
 export const openapi = fp(async (app) => {
@@ -11,7 +16,7 @@ export const openapi = fp(async (app) => {
     openapi: {
       openapi: '3.1.0',
       info: {
-        title: 'AuthKit gateway', version: '1.0.0', license: { name: 'MIT', identifier: 'MIT' },
+        title: 'AuthKit gateway', version, license: { name: 'MIT', identifier: 'MIT' },
         description: 'Stands between your applications and Pica: AuthKit tokens, stored connections, and a streaming passthrough proxy.',
       },
       servers: [{ url: '/', description: 'This gateway.' }],
@@ -36,12 +41,34 @@ export const openapi = fp(async (app) => {
       },
     },
     // OpenAPI has no wildcard: `path` stands for the rest of the URL, slashes included.
-    transform: ({ schema, url }) => ({ schema: schema!, url: url.replace(/\/\*$/, '/:path') }),
+    transform: ({ schema, url }) => ({
+      schema: { ...schema, querystring: asSent(schema?.querystring), body: asSent(schema?.body) }, url: url.replace(/\/\*$/, '/:path'),
+    }),
+    transformObject: (document) => {
+      if (!('openapiObject' in document)) return document.swaggerObject;
+      const operations = Object.values(document.openapiObject.paths ?? {}).flatMap((path) => Object.values(path ?? {})) as Operation[];
+      for (const { requestBody } of operations) {
+        // @fastify/swagger demands every body; whoever has nothing to say sends none (json-bodies.ts).
+        if (requestBody) requestBody.required = !Object.values(requestBody.content).every(({ schema }) => Value.Check(schema, {}));
+      }
+      return document.openapiObject;
+    },
     refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `def-${index}`) },
   });
   app.get('/openapi.json', { config: { access: 'public' }, schema: { hide: true } }, async () => app.swagger());
   await app.register(swaggerUi, { routePrefix: '/docs', uiConfig: { deepLinking: true, tryItOutEnabled: false } });
 }, { name: 'openapi' });
+
+type Operation = { requestBody?: { required: boolean; content: Record<string, { schema: TSchema }> } };
+
+/** A schema as the sender of a request meets it: members with a default may be left out, though validated requests have them. */
+function asSent(schema: unknown): unknown {
+  return schema && JSON.parse(JSON.stringify(schema), (_name, value: { required?: unknown; properties?: Record<string, { default?: unknown }> } | null) => {
+    if (!value?.properties || !Array.isArray(value.required)) return value;
+    const required = value.required.filter((name: string) => value.properties![name]?.default === undefined);
+    return { ...value, required: required.length > 0 ? required : undefined };
+  });
+}
 
 function describeScopes(): string {
   return `An API key. Scopes: ${Object.entries(scopes).map(([scope, opens]) => `\`${scope}\`: ${opens}`).join(' ')} Each operation's x-scope names the one it needs.`;

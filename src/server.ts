@@ -29,8 +29,9 @@ async function start(config: Config, logger: Logger, opened: (() => Promise<unkn
   try {
     await app.listen({ host: config.host, port: config.port });
   } catch (error) {
-    if ((error as { code?: string }).code !== 'EADDRINUSE') throw error;
-    throw new Error(`Port ${config.port} on ${config.host} is taken; set PORT to another one.`, { cause: error });
+    const { code, message } = error as { code?: string; message: string };
+    throw new Error(code === 'EADDRINUSE' ? `Port ${config.port} on ${config.host} is taken; set PORT to another one.`
+      : `It cannot listen on HOST ${config.host}, PORT ${config.port}: ${message}`, { cause: error });
   }
 }
 

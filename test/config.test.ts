@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import t from 'tap';
-import { ConfigError, EnvironmentSchema, loadConfig } from '../src/config.js';
+import { ConfigError, EnvironmentSchema, loadConfig, loadDatabaseConfig } from '../src/config.js';
 
 const good = { PICA_SECRET_KEY: 'sk_test_abc', ADMIN_API_KEY: 'x'.repeat(32) };
 
-function problemsOf(env: Record<string, string | undefined>): readonly string[] {
+function problemsOf(env: Record<string, string | undefined>, load: (env: Record<string, string | undefined>) => unknown = loadConfig): readonly string[] {
   try {
-    loadConfig(env);
+    load(env);
   } catch (error) {
     if (error instanceof ConfigError) return error.problems;
     throw error;
@@ -46,6 +46,13 @@ t.test('secrets have no defaults, and an empty value counts as unset', async (t)
     t.equal(problems.length, 2);
     t.match(problems.join('\n'), /ADMIN_API_KEY is required.*PICA_SECRET_KEY is required|PICA_SECRET_KEY is required.*ADMIN_API_KEY is required/s);
   }
+});
+
+t.test('what only needs the database is asked for nothing else, and refused a bad one in the same words', (t) => {
+  t.same(loadDatabaseConfig({ PORT: 'http', DATA_DIR: '/data', MIGRATE_ON_START: 'false' }), { database: { url: undefined, poolSize: 10, dataDir: '/data' }, migrateOnStart: false });
+  t.match([...problemsOf({ DATABASE_URL: 'mysql://hunter2@x', DATABASE_POOL_SIZE: '0' }, loadDatabaseConfig)].sort(), [/^DATABASE_POOL_SIZE /, /^DATABASE_URL is not valid/]);
+  t.same(problemsOf({ DATABASE_URL: 'postgres://x:hunter2@h:port' }, loadDatabaseConfig), ['DATABASE_URL is not a URL.']);
+  t.end();
 });
 
 t.test('a root key under 32 characters is refused', async (t) => {

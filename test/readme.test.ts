@@ -17,10 +17,20 @@ t.test('every call of the README works as printed against npm run dev', { skip: 
   await untilAnswers(program, `http://localhost:${env.PORT}/readyz`);
   while (!program.output().includes('Ctrl-C')) await new Promise((resolve) => setTimeout(resolve, 50));
 
+  const url = `http://localhost:${env.PORT}`;
+  const key = /Key +(\S+)/.exec(program.output())![1]!;
+  // As whoever has clicked through the demo first has it.
+  for (const identity of ['ada', 'grace', 'linus']) {
+    await fetch(`http://127.0.0.1:${env.SANDBOX_PORT}/__control/connections`, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ identity, platform: 'gmail' }),
+    });
+    t.match(await (await fetch(`${url}/connections/sync`, { method: 'POST', headers: { 'x-api-key': key, 'x-user-id': identity } })).json(), { created: 1 });
+  }
+
   const block = /<!-- test\/readme\.test\.ts runs this block\. -->\n```sh\n([\s\S]+?)```/.exec(readme)![1]!;
   const calls = block.match(/^curl/gm)!.length;
   const run = spawnSync('bash', ['-e', '-o', 'pipefail', '-c', block.replace(/^curl /gm, 'echo; echo CALL; curl ')], {
-    env: { PATH: process.env['PATH'], URL: `http://localhost:${env.PORT}`, KEY: /Key +(\S+)/.exec(program.output())![1], SANDBOX: `http://127.0.0.1:${env.SANDBOX_PORT}` }, encoding: 'utf8',
+    env: { PATH: process.env['PATH'], URL: url, KEY: key, SANDBOX: `http://127.0.0.1:${env.SANDBOX_PORT}` }, encoding: 'utf8',
   });
   t.equal(run.status, 0, `${run.stdout.slice(-2000)}${run.stderr}`);
   t.equal(run.stdout.match(/^CALL$/gm)!.length, calls);

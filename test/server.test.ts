@@ -86,6 +86,34 @@ t.test('a client that connected and never spoke does not hold up the stop', asyn
   t.equal(await program.exit, 0, program.output());
 });
 
+t.test('an address that is not of this machine is named with its variables', async (t) => {
+  const env = await settings(t);
+  const program = runProgram(t, 'src/server.ts', { ...env, HOST: '203.0.113.1', LOG_LEVEL: 'silent' });
+  t.equal(await program.exit, 1);
+  t.match(program.output().trim(), new RegExp(`^authkit-gateway did not start: It cannot listen on HOST 203\\.0\\.113\\.1, PORT ${env['PORT']}: .*$`));
+});
+
+t.test('a Postgres that is away, or refuses, is named by its variable and not by its value', async (t) => {
+  const env = await settings(t);
+  const urls = [`postgres://user:hunter2@127.0.0.1:${await freePort()}/x`, `postgres://user:hunter2@localhost:${await freePort()}/x`];
+  if (postgresUrl) urls.push(Object.assign(new URL(postgresUrl), { pathname: '/no-such-database' }).href);
+  for (const url of urls) {
+    for (const [file, more] of [['src/server.ts', { MIGRATE_ON_START: 'true' }], ['src/server.ts', { MIGRATE_ON_START: 'false' }], ['src/db-migrate.ts', {}]] as const) {
+      const program = runProgram(t, file, { ...env, ...more, DATABASE_URL: url, LOG_LEVEL: 'silent' });
+      t.equal(await program.exit, 1);
+      t.match(program.output().trim(), /^(?:authkit-gateway did not start: )?The database at DATABASE_URL cannot be used: .+$/, file);
+      t.notMatch(program.output(), /hunter2/);
+    }
+  }
+});
+
+t.test('migrations are applied by hand with nothing set but the database', async (t) => {
+  const { DATA_DIR, DATABASE_URL } = await settings(t);
+  const program = runProgram(t, 'src/db-migrate.ts', { DATA_DIR: DATA_DIR!, ...(DATABASE_URL ? { DATABASE_URL } : {}) });
+  t.equal(await program.exit, 0, program.output());
+  t.match(program.output(), /^applied .*_init/);
+});
+
 t.test('a SIGTERM while it is still starting ends it cleanly', async (t) => {
   const env = await settings(t);
   const program = runProgram(t, 'src/server.ts', env);

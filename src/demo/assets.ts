@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, extname, join } from 'node:path';
 
@@ -18,12 +18,11 @@ const TYPES: Record<string, string> = {
 
 /**
  * Everything the page may load, by name; nothing else of the directory is ever served. `authkit.js` is the widget package as
- * it is installed, and missing where development dependencies are (the page then says so).
+ * it is installed; throws where it is not, since it is a development dependency (upstream.md, "The widget").
  */
 export function loadAssets(): ReadonlyMap<string, Asset> {
   const assets = new Map(FILES.map((name) => [name, readAsset(new URL(`./page/${name}`, import.meta.url))]));
-  const widget = widgetPackage();
-  if (widget) assets.set('authkit.js', readAsset(widget));
+  assets.set('authkit.js', readAsset(widgetPackage()));
   return assets;
 }
 
@@ -31,12 +30,10 @@ function readAsset(file: URL | string): Asset {
   return { content: readFileSync(file, 'utf8'), type: TYPES[extname(String(file))] ?? 'text/plain; charset=utf-8' };
 }
 
-function widgetPackage(): string | undefined {
+function widgetPackage(): string {
   try {
-    const main = createRequire(import.meta.url).resolve('@picahq/authkit');
-    const file = join(dirname(main), 'index.esm.js');
-    return existsSync(file) ? file : undefined;
-  } catch {
-    return undefined;
+    return join(dirname(createRequire(import.meta.url).resolve('@picahq/authkit')), 'index.esm.js');
+  } catch (cause) {
+    throw new Error('DEMO=true needs @picahq/authkit, a development dependency that is not installed here (the image has none); unset DEMO.', { cause });
   }
 }

@@ -18,7 +18,7 @@ const open = { config: { access: 'public' } } as const;
 const LoginBody = Type.Object({ identity: IdentitySchema, identityType: Type.Optional(IdentityTypeSchema) }, { additionalProperties: false });
 
 /**
- * The page at /demo, its files, and `POST /demo/login`, which hands a short-lived key to whoever asks: development only.
+ * The page at /demo, its files, a redirect to it from /, and `POST /demo/login`, which hands a short-lived key to whoever asks: development only.
  * Register it only when `DEMO` is true.
  */
 export const demoRoutes: FastifyPluginAsyncTypebox<DemoOptions> = async (app, { widgetBaseUrl, login }) => {
@@ -35,6 +35,8 @@ export const demoRoutes: FastifyPluginAsyncTypebox<DemoOptions> = async (app, { 
       })
       .type(asset.type)
       .send(asset.content);
+
+  app.get('/', { ...open, schema: { hide: true } }, (_request, reply) => reply.redirect('/demo'));
 
   app.get('/demo', { ...open, schema: { hide: true } }, (_request, reply) => send(reply, assets.get('index.html')!));
 

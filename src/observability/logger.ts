@@ -5,7 +5,7 @@ import { standardOutput } from './standard-output.js';
  * The process's logger. What it prints is an allow-list: request lines are built field by field (request-log.ts) and errors
  * are cut to type, message and stack with every known secret masked, so no header, body or URL can slip in.
  *
- * @param secrets values that must never be printed; each occurrence in an error's text becomes `[secret]`.
+ * @param secrets values that must never be printed; each occurrence in any text logged becomes `[secret]`.
  */
 export function createLogger(level: string, secrets: readonly string[], destination?: DestinationStream): Logger {
   const mask = masker(secrets);

@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { access, constants, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
 import { PrismaPGlite } from 'pglite-prisma-adapter';
@@ -10,7 +10,7 @@ import { localInvalidations } from './invalidations.js';
 
 /**
  * Opens PGlite in `dataDir` (undefined: in memory). Two processes on one directory would corrupt it, so it is locked:
- * rejects with a plain sentence when another process holds it.
+ * rejects with a plain sentence when another process holds it, or it cannot be written.
  */
 export async function openEmbedded(dataDir: string | undefined): Promise<Database> {
   const unlock = dataDir ? await lock(dataDir) : async () => {};
@@ -53,7 +53,13 @@ function migrationSafe(factory: PrismaPGlite, pglite: PGlite): PrismaPGlite {
 }
 
 async function lock(dataDir: string): Promise<() => Promise<void>> {
-  await mkdir(dataDir, { recursive: true });
+  try {
+    await mkdir(dataDir, { recursive: true });
+    // Otherwise taking the lock would fail, and be tried again for as long as a lock that is held.
+    await access(dataDir, constants.W_OK);
+  } catch (cause) {
+    throw new Error(`DATA_DIR (${dataDir}) cannot be written: ${(cause as Error).message}`, { cause });
+  }
   try {
     // A process that was killed leaves its lock behind for `stale`: wait that long before calling it taken.
     return await lockfile.lock(dataDir, { lockfilePath: join(dataDir, '.lock'), stale: 15_000, update: 3_000, retries: { retries: 16, minTimeout: 1_000, maxTimeout: 1_000 } });

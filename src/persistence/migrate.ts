@@ -14,7 +14,8 @@ type MigrationList = Parameters<SchemaEngine['applyMigrations']>[0]['migrationsL
  * Applies every pending migration of `prisma/migrations`, in order, under a lock shared by all replicas, and returns the
  * names of those it applied. Rejects when one fails, has failed before, or was edited after it was applied.
  */
-export function applyMigrations(database: Database, directory = `${prismaDir}migrations`): Promise<string[]> {
+export async function applyMigrations(database: Database, directory = `${prismaDir}migrations`): Promise<string[]> {
+  await reach(database);
   return database.exclusively(migrationLock, () =>
     withEngine(database, async (engine) => {
       const migrationsList = await readMigrations(directory);
@@ -24,7 +25,8 @@ export function applyMigrations(database: Database, directory = `${prismaDir}mig
 }
 
 /** The names of migrations that this database has not had yet; changes nothing. Rejects when one is in a failed state. */
-export function pendingMigrations(database: Database, directory = `${prismaDir}migrations`): Promise<string[]> {
+export async function pendingMigrations(database: Database, directory = `${prismaDir}migrations`): Promise<string[]> {
+  await reach(database);
   return withEngine(database, async (engine) => {
     const migrationsList = await readMigrations(directory);
     const { history, failedMigrationNames } = await engine.diagnoseMigrationHistory({
@@ -54,6 +56,14 @@ export function schemaDifference(database: Database): Promise<string> {
       from, to: { tag: 'schemaDatamodel', ...target }, script: true, exitCode: null, filters: noFilter,
     });
     return stdout?.includes('This is an empty migration') ? '' : stdout ?? '';
+  });
+}
+
+/** The first words with the database: rejects with a line that names its variable, whose value holds a password. */
+async function reach(database: Database): Promise<void> {
+  await database.ping().catch((cause: { code?: string; message: string }) => {
+    // Where a name has several addresses, all of them refusing makes an error without a message.
+    throw new Error(`The database at ${database.engine === 'postgres' ? 'DATABASE_URL' : 'DATA_DIR'} cannot be used: ${cause.message || cause.code}`, { cause });
   });
 }
 

@@ -52,7 +52,7 @@ function schemaOf(method: string, operationId: string) {
         description: 'Send this write once: a repeat gets the first answer again, for 24 hours.' })) } : {}),
       'x-authkit-explain': Type.Optional(Type.Literal('true', { description: 'Answer what would be sent, with the rules that chose it, and send nothing.' })),
     }),
-    ...(bodyless ? {} : { body: { content: { '*/*': { schema: { description: 'Anything; passed on byte for byte.' } } } } }),
+    ...(bodyless ? {} : { body: { content: { '*/*': { schema: { description: 'Anything; passed on byte for byte.', examples: [{ raw: 'VG86IGdyYWNlQGV4YW1wbGUuY29t' }] } } } } }),
     response: {
       default: {
         description: 'The provider\'s answer.', content: { '*/*': { schema: { description: 'Whatever the provider sends.' }, example: { messages: [{ id: '18f0c2' }] } } },

@@ -11,7 +11,7 @@ import { runKeysCommand } from '../../src/auth/keys-command.js';
 import { openDatabase } from '../../src/persistence/database.js';
 import { applyMigrations } from '../../src/persistence/migrate.js';
 import { createPostgresDatabase, postgresUrl } from '../helpers/database.js';
-import { rootKey, secretKey, startGateway } from '../helpers/gateway.js';
+import { startGateway } from '../helpers/gateway.js';
 
 t.setTimeout(300_000);
 
@@ -85,7 +85,7 @@ t.test('as a process, on a database that no server has opened yet', async (t) =>
   const directory = await mkdtemp(join(tmpdir(), 'keys-cli-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   const run = (...args: string[]) => promisify(execFile)(process.execPath, ['--import', 'tsx', 'src/keys-cli.ts', ...args], {
-    env: { PATH: process.env['PATH'], PICA_SECRET_KEY: secretKey, ADMIN_API_KEY: rootKey, DATA_DIR: directory },
+    env: { PATH: process.env['PATH'], DATA_DIR: directory },
   });
   t.match((await run('create', '--name', 'first', '--scope', 'api-keys:manage')).stdout, /^agk_/m);
   t.match((await run('--help')).stdout, 'usage: ');

@@ -22,7 +22,7 @@ function part(url: string): { url: string; prefix: string } {
   return { url: `${url}?keyPrefix=${prefix}`, prefix };
 }
 const start = (t: Test, url: string, perMinute = 4, upstream = 'http://127.0.0.1:9') =>
-  startGateway(t, upstream, { RATE_LIMIT_PER_MINUTE: String(perMinute), REDIS_URL: url, TRUST_PROXY: 'true' }, database);
+  startGateway(t, upstream, { RATE_LIMIT_PER_MINUTE: String(perMinute), REDIS_URL: url }, database);
 const list = (gateway: Gateway, key: string, headers: Record<string, string> = {}) => gateway.request('GET', '/connections', { key, headers });
 const remaining = async (...call: Parameters<typeof list>) => (await list(...call)).headers.get('ratelimit-remaining');
 const logged = (gateway: Gateway, what: RegExp) => gateway.log.lines.filter((line) => what.test(line)).length;

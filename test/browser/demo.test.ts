@@ -26,7 +26,9 @@ t.test('the demo page', { skip: noBrowser }, async (t) => {
   await t.test('open, pick, allow: a row in the database and in the list', async (t) => {
     await connect(page, 'Gmail');
     await page.getByRole('listitem').filter({ hasText: 'operational' }).waitFor();
-    t.match(await stored(), [{ identity: 'ada', platform: 'gmail', environment: 'test', state: 'operational' }]);
+    const rows = await stored();
+    t.match(rows, [{ identity: 'ada', platform: 'gmail', environment: 'test', state: 'operational' }]);
+    t.match(await page.getByLabel('Connection', { exact: true }).locator('option').textContent(), new RegExp(`^Gmail \\(test\\) · …${rows[0]!.id.slice(-4)} · .*20\\d\\d`), 'told apart by id and time');
   });
 
   await t.test('a request goes through the connection and shows what came back', async (t) => {

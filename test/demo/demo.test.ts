@@ -1,4 +1,6 @@
+import Module from 'node:module';
 import t from 'tap';
+import { loadAssets } from '../../src/demo/assets.js';
 import { startGateway } from '../helpers/gateway.js';
 
 const upstream = 'http://127.0.0.1:9';
@@ -7,6 +9,25 @@ t.test('without DEMO=true there is no demo page and no login', async (t) => {
   const gateway = await startGateway(t, upstream);
   t.equal((await gateway.request('GET', '/demo')).status, 404);
   t.equal((await gateway.request('POST', '/demo/login', { json: { identity: 'ada' } })).status, 404);
+});
+
+t.test('with it, / leads to the page', async (t) => {
+  const gateway = await startGateway(t, upstream, { DEMO: 'true' });
+  const answer = await gateway.request('GET', '/', { key: null });
+  t.equal(answer.status, 302);
+  t.equal(answer.headers.get('location'), '/demo');
+});
+
+t.test('without the widget\'s package, as in the image, DEMO=true stops the start and says why', (t) => {
+  const loader = Module as unknown as { _resolveFilename: (name: string, ...rest: unknown[]) => string };
+  const resolve = loader._resolveFilename;
+  t.teardown(() => void (loader._resolveFilename = resolve));
+  loader._resolveFilename = (name, ...rest) => {
+    if (name === '@picahq/authkit') throw new Error(`Cannot find module '${name}'`);
+    return resolve.call(loader, name, ...rest);
+  };
+  t.throws(() => loadAssets(), /^DEMO=true needs @picahq\/authkit/);
+  t.end();
 });
 
 t.test('the login hands out keys bound to the identity, short-lived, and the widget a session', async (t) => {

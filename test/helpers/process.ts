@@ -7,9 +7,9 @@ import type { Test } from 'tap';
 /** A program of ours running as a process of its own; `output` is everything it has printed so far. */
 export type Program = { child: ChildProcess; output(): string; exit: Promise<number | null> };
 
-/** Starts a TypeScript file with exactly this environment (and PATH); kills it when the test ends. */
-export function runProgram(t: Test, file: string, env: Record<string, string>, args: string[] = []): Program {
-  const child = spawn(process.execPath, ['--import', 'tsx', file, ...args], { env: { PATH: process.env['PATH'], ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+/** Starts a TypeScript file with exactly this environment (and PATH), in the clone unless `cwd` is another one; kills it when the test ends. */
+export function runProgram(t: Test, file: string, env: Record<string, string>, args: string[] = [], cwd = process.cwd()): Program {
+  const child = spawn(process.execPath, ['--import', 'tsx', file, ...args], { cwd, env: { PATH: process.env['PATH'], ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   let text = '';
   child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()));

@@ -57,6 +57,14 @@ t.test('each request is one log line: id, pattern, status, principal and upstrea
   t.notMatch(log.lines.join(''), /hunter2|root-key|abcdef|sk_test/);
 });
 
+t.test('the documentation page\'s log lines have numbers too', async (t) => {
+  const gateway = await startGateway(t, 'http://127.0.0.1:9');
+  for (const path of ['/docs', '/docs/', '/docs/static/swagger-ui.css', '/docs/nothing', '/openapi.json']) await gateway.request('GET', path, { key: null });
+  const lines = gateway.log.lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'request');
+  t.equal(lines.length, 5);
+  for (const { route, ms, upstreamMs } of lines) t.match({ ms, upstreamMs }, { ms: Number, upstreamMs: 0 }, route);
+});
+
 t.test('a request id that could forge a log line, or is a secret, is replaced', async (t) => {
   const gateway = await startGateway(t, 'http://127.0.0.1:9');
   for (const forged of ['a b', '"},{"level":60', 'x'.repeat(65), '']) {

@@ -1,4 +1,4 @@
-import { confirm, h, icon, mark, toast } from './dom.js';
+import { confirm, h, icon, mark, moment, toast } from './dom.js';
 
 const STATES = {
   operational: 'Healthy',
@@ -6,7 +6,6 @@ const STATES = {
   failed: 'Needs to be connected again',
   unknown: 'Not checked yet',
 };
-const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
 /**
  * The list of one identity's connections. `actions` are `connect()`, `sync()`, `remove(connection)` and `use(connection)`,
@@ -34,7 +33,7 @@ export function connectionList({ node, actions }) {
         'div',
         { class: 'connection-text' },
         h('div', { class: 'connection-title' }, h('strong', {}, connection.name ?? title), pill(connection.state)),
-        h('div', { class: 'meta' }, h('span', {}, connection.platform), h('span', {}, connection.environment), h('time', { datetime: connection.createdAt }, DAY.format(new Date(connection.createdAt)))),
+        h('div', { class: 'meta' }, h('span', {}, connection.platform), h('span', {}, connection.environment), h('time', { datetime: connection.createdAt }, moment(connection.createdAt))),
       ),
       h(
         'div',

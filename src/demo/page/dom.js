@@ -48,6 +48,13 @@ export function mark(name, image) {
   return tile;
 }
 
+const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+
+/** An ISO time as the reader writes it. */
+export function moment(iso) {
+  return TIME.format(new Date(iso));
+}
+
 /** A message that leaves by itself; `kind` is 'good' or 'bad'. */
 export function toast(text, kind = 'good') {
   const item = h('div', { class: `toast toast-${kind}` }, icon(kind === 'good' ? 'check' : 'alert'), h('span', {}, text));

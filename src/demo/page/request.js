@@ -1,4 +1,4 @@
-import { h, icon, toast } from './dom.js';
+import { h, icon, moment, toast } from './dom.js';
 import { responseView } from './response.js';
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
@@ -102,7 +102,7 @@ export function requestPanel({ node, session }) {
     setConnections(items) {
       const before = connection.value;
       connections = items;
-      connection.replaceChildren(...items.map((item) => h('option', { value: item.connection.id }, `${item.connection.name ?? item.title} (${item.connection.environment})`)));
+      connection.replaceChildren(...items.map((item) => h('option', { value: item.connection.id }, describe(item))));
       const kept = items.some((item) => item.connection.id === before);
       if (kept) connection.value = before;
       node.replaceChildren(...(items.length > 0 ? [form, answer] : [empty]));
@@ -125,6 +125,11 @@ export function requestPanel({ node, session }) {
 
 function labelled(id, label, control) {
   return h('div', { class: 'labelled' }, h('label', { for: id }, label), control);
+}
+
+// One identity may have several on a platform, made in the same minute: the end of the id tells those apart.
+function describe({ connection, title }) {
+  return `${connection.name ?? title} (${connection.environment}) · …${connection.id.slice(-4)} · ${moment(connection.createdAt)}`;
 }
 
 function quote(text) {

@@ -1,3 +1,4 @@
+import { useAuthKit } from '/demo/assets/authkit.js';
 import { toast } from './dom.js';
 
 /**
@@ -5,8 +6,6 @@ import { toast } from './dom.js';
  * `onRecord(record)` gets the connection record it reports; the widget stays open on its success screen.
  */
 export async function openWidget(session, { onRecord, onClose }) {
-  const useAuthKit = await widgetPackage();
-  if (!useAuthKit) return;
   // The widget's credential is the shortest-lived of all: a new one for every opening.
   const { widgetHeaders, widgetBaseUrl } = await session.renew();
   const dark = matchMedia('(prefers-color-scheme: dark)').matches;
@@ -28,13 +27,4 @@ export async function openWidget(session, { onRecord, onClose }) {
   frame.title = 'Connect a tool';
   // The widget's own script shows the frame 100 ms after it has loaded; only then can it take the focus.
   frame.addEventListener('load', () => setTimeout(() => frame.focus(), 150));
-}
-
-async function widgetPackage() {
-  try {
-    return (await import('/demo/assets/authkit.js')).useAuthKit;
-  } catch {
-    toast('The widget (@picahq/authkit) is a development dependency and is not installed here. Run “npm ci” without --omit=dev.', 'bad');
-    return undefined;
-  }
 }
