@@ -1,7 +1,10 @@
 import type { AnswerHandler } from '../upstream/passthrough.js';
+import { Silence } from './silence.js';
 
 /** What of a discarded answer is read, so that its socket can be used again; of more, the socket is given up. */
 const discardBytes = 64 * 1024;
+/** And for how long. */
+const discardMs = 1_000;
 
 /** Who hears what an attempt brings. */
 export type AttemptListener = {
@@ -20,12 +23,14 @@ export class Attempt implements AnswerHandler {
   sent = false;
   #abort: ((error?: Error) => void) | undefined;
   #discarded = 0;
+  #patience: Silence | undefined;
 
   constructor(private listener: AttemptListener | undefined) {}
 
   /** Says no more from here on; the socket is kept when the rest of the answer is short. */
   discard(): void {
     this.listener = undefined;
+    if (this.#abort) this.#patience = new Silence(discardMs, this.#abort);
   }
 
   /** Ends the call now. */
@@ -54,10 +59,13 @@ export class Attempt implements AnswerHandler {
   }
 
   onComplete(rawTrailers: string[]): void {
+    this.#patience?.end();
     this.listener?.onEnd(rawTrailers);
   }
 
   onError(error: Error): void {
+    this.#abort = undefined;
+    this.#patience?.end();
     this.listener?.onFailure(error);
   }
 }

@@ -7,7 +7,7 @@ import type { Idempotency, Replay } from './idempotency.js';
 import type { ProxyMetrics } from './metrics.js';
 import { type Plan, planCall, type PlanDependencies } from './plan.js';
 import { Relay, type RelayCall, type RelayDependencies } from './relay.js';
-import { type RequestBody, takeBody } from './request-body.js';
+import { BoundedBody, type RequestBody, takeBody } from './request-body.js';
 import { requestHeaders } from './request-headers.js';
 
 export type ProxyDependencies = PlanDependencies & RelayDependencies & {
@@ -30,6 +30,7 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
   let platform: string | undefined;
   let explained = false;
   let replayed = false;
+  let body: RequestBody['content'] = null;
   const relay = new Relay(dependencies, request, reply, ended);
   try {
     const plan = planCall(dependencies, request);
@@ -41,9 +42,11 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
 
   function ended(): void {
     leaveSlot();
+    // Refused, nobody else may have read it.
+    if (body instanceof BoundedBody) body.destroy();
     if (explained) return;
-    const { attempts, outcome } = relay;
-    dependencies.metrics.record({ platform, method: request.method, outcome, attempts, upstreamMs: request.upstreamMs, totalMs: reply.elapsedTime, replayed });
+    const { attempts, outcome, ownMs } = relay;
+    dependencies.metrics.record({ platform, method: request.method, outcome, attempts, upstreamMs: request.upstreamMs, ownMs, replayed });
   }
 
   function follow({ connection, target, resolution }: Plan): void {
@@ -66,20 +69,23 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
     leaveSlot = admission.enter(owner, connection.platform);
     noteUse(connection.id);
     const forward = ({ content, length }: RequestBody): void => {
+      body = content;
       const headers = requestHeaders(request.raw.rawHeaders);
       if (length !== undefined && content !== null && !Buffer.isBuffer(content)) headers.push('content-length', String(length));
       if (key === undefined) return relay.send(callOf(headers, content));
       const write = { owner, key, method: request.method, connectionId: connection.id, target, body: content };
+      const began = reply.elapsedTime;
       idempotency.begin(write).then((found) => {
+        relay.ownMs += reply.elapsedTime - began;
         if ('recorder' in found) return relay.send(callOf(headers, content), found.recorder);
         replayed = true;
         relay.leave();
         replayAnswer(reply, found.replay);
       }).catch((error: unknown) => relay.fail(error));
     };
-    takeBody(request.raw, { maxBytes: maxBodyBytes, silenceMs: timeoutMs }, (body) => {
-      if (!Buffer.isBuffer(body.content) || reply.elapsedTime < promptMs) return forward(body);
-      confirm(request).then(() => forward(body)).catch((error: unknown) => relay.fail(error));
+    takeBody(request.raw, { maxBytes: maxBodyBytes, silenceMs: timeoutMs }, (taken) => {
+      if (!Buffer.isBuffer(taken.content) || reply.elapsedTime < promptMs) return forward(taken);
+      confirm(request).then(() => forward(taken)).catch((error: unknown) => relay.fail(error));
     }, (problem) => relay.fail(problem));
   }
 }

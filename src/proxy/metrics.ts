@@ -6,8 +6,12 @@ import type { Circuit } from './circuit.js';
 /** Who answered a call: the provider, the upstream itself, or we; or nobody, because the caller left or the answer broke off. */
 export type Outcome = 'provider' | 'upstream' | 'gateway' | 'caller_gone' | 'broken_off';
 
-/** What is counted of a call. `platform` undefined: it ended before its connection was known. */
-export type CallRecord = { platform: string | undefined; method: string; outcome: Outcome; attempts: number; upstreamMs: number; totalMs: number; replayed: boolean };
+/**
+ * What is counted of a call. `platform` undefined: it ended before its connection was known. `upstreamMs`: from sending it to
+ * headers, failure or the caller's leaving; `ownMs`: what was spent on it before that, and on keeping its answer. Time in which
+ * a body comes or goes is nobody's: caller and upstream set its pace.
+ */
+export type CallRecord = { platform: string | undefined; method: string; outcome: Outcome; attempts: number; upstreamMs: number; ownMs: number; replayed: boolean };
 
 export type ProxyMetrics = { record(call: CallRecord): void };
 
@@ -21,8 +25,10 @@ const circuitStates = { closed: 0, 'half-open': 1, open: 2 } as const;
  */
 export function createProxyMetrics(registry: Registry, gauges: { inFlight(): number; circuit: Circuit; caches: Record<string, CacheCounts> }): ProxyMetrics {
   const calls = counter({ name: 'proxy_calls_total', help: 'Calls, by who answered.', registry }, ['platform', 'method', 'outcome']);
-  const upstream = histogram({ name: 'proxy_upstream_seconds', help: 'Time to the upstream\'s headers, retries included.', registry }, seconds);
-  const own = histogram({ name: 'proxy_own_seconds', help: 'Time of a call that was not the wait for headers.', registry }, ownSeconds);
+  const upstream = histogram({ name: 'proxy_upstream_seconds', help: 'Time to the upstream\'s headers, or until it failed or the caller left; retries included.', registry }, seconds);
+  const own = histogram({
+    name: 'proxy_own_seconds', help: 'Time of a call that was ours: authentication, look-ups, keeping answers; not waiting for the upstream, nor passing bodies on.', registry,
+  }, ownSeconds);
   const retries = counter({ name: 'proxy_retries_total', help: 'Attempts beyond the first.', registry }, ['platform']);
   const replays = counter({ name: 'proxy_replays_total', help: 'Writes answered with their first answer.', registry }, ['platform']);
   gauge('proxy_in_flight', 'Calls in flight.', (set) => set({}, gauges.inFlight()));
@@ -46,12 +52,12 @@ export function createProxyMetrics(registry: Registry, gauges: { inFlight(): num
   const replayedBy = remember((platform) => replays({ platform }));
 
   return {
-    record({ platform = 'unknown', method, outcome, attempts, upstreamMs, totalMs, replayed }) {
+    record({ platform = 'unknown', method, outcome, attempts, upstreamMs, ownMs, replayed }) {
       counted(platform, method, outcome).inc();
       if (attempts > 0 && upstreamMs > 0) {
         const series = timed(platform, method);
         series.upstream.observe(upstreamMs / 1000);
-        series.own.observe(Math.max(0, totalMs - upstreamMs) / 1000);
+        series.own.observe(ownMs / 1000);
       }
       if (attempts > 1) retried(platform).inc(attempts - 1);
       if (replayed) replayedBy(platform).inc();

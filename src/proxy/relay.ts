@@ -47,8 +47,11 @@ export class Relay implements AttemptListener {
   attempts = 0;
   /** Who answered, as far as is known yet. */
   outcome: Outcome = 'gateway';
+  /** What of the call's time was ours: not that of waiting for the caller's body, nor for the upstream. */
+  ownMs = 0;
   #lookupMs = 0;
   readonly #authMs: number;
+  readonly #queued: boolean;
   readonly #response: ServerResponse;
   #started = 0;
   #call: RelayCall | undefined;
@@ -58,6 +61,8 @@ export class Relay implements AttemptListener {
   /** The upstream turned the call away itself: no provider has seen it. */
   #turnedAway = false;
   #retry: NodeJS.Timeout | undefined;
+  /** A kept connection had been closed: others may have been with it. */
+  #metStale = false;
   #resume: () => void = () => {};
   #head: ResponseHead | undefined;
   #status = 0;
@@ -78,6 +83,9 @@ export class Relay implements AttemptListener {
     this.#response = reply.raw;
     this.#authMs = reply.elapsedTime;
     this.#response.on('close', this.#onCallerGone);
+    // An answer that waits for the one before it on its connection does not hear of the connection's end.
+    this.#queued = !this.#response.socket;
+    if (this.#queued) request.raw.socket.on('close', this.#onCallerGone);
   }
 
   get over(): boolean {
@@ -86,7 +94,8 @@ export class Relay implements AttemptListener {
 
   /** The connection and the action are known; for server-timing. */
   planned(): void {
-    this.#lookupMs = this.reply.elapsedTime - this.#authMs;
+    this.ownMs = this.reply.elapsedTime;
+    this.#lookupMs = this.ownMs - this.#authMs;
   }
 
   /** @param recorder follows the call where its answer is kept; what is known of it counts as kept before the caller has all of it */
@@ -94,7 +103,7 @@ export class Relay implements AttemptListener {
     if (this.#over) return void recorder?.abandon(false);
     this.#call = call;
     this.#recorder = recorder;
-    this.#started = performance.now();
+    this.#started = this.reply.elapsedTime;
     this.dependencies.retryBudget.call();
     this.#try();
   }
@@ -110,7 +119,9 @@ export class Relay implements AttemptListener {
     if (this.#headSent) {
       this.outcome = 'broken_off';
       this.#finish();
-      this.#response.destroy();
+      // To HTTP/1.0 the connection's end is the body's: only a reset tells that more should have come.
+      if (this.request.raw.httpVersion === '1.0') this.request.raw.socket.resetAndDestroy();
+      else this.#response.destroy();
       return reportUnfinished(this.#response);
     }
     this.#finish();
@@ -125,7 +136,7 @@ export class Relay implements AttemptListener {
 
   onAnswer(status: number, rawHeaders: string[], resume: () => void): void {
     this.#report('answered');
-    this.request.upstreamMs = performance.now() - this.#started;
+    this.request.upstreamMs = this.#elapsed();
     const head = responseHead(status, rawHeaders);
     if (status >= 400) {
       const delay = this.#delay({ status, retryAfter: headerValue(head.headers, 'retry-after') });
@@ -165,20 +176,26 @@ export class Relay implements AttemptListener {
     }
     const recorder = this.#recorder;
     this.#recorder = undefined;
-    if (recorder) void recorder.end().then(() => this.#end(rawTrailers));
-    else this.#end(rawTrailers);
+    if (!recorder) return this.#end(rawTrailers);
+    const answered = this.reply.elapsedTime;
+    void recorder.end().then(() => {
+      this.ownMs += this.reply.elapsedTime - answered;
+      this.#end(rawTrailers);
+    });
   }
 
   onFailure(error: Error): void {
     if (this.#head) return this.fail(problemForFailure(error));
-    this.request.upstreamMs = performance.now() - this.#started;
+    this.request.upstreamMs = this.#elapsed();
     // A request that the client will not even write says nothing of the upstream.
     if (error instanceof Problem || this.#over || (error as { code?: string }).code?.startsWith('UND_ERR_INVALID')) {
       this.#report('ignored');
       return this.fail(error);
     }
     this.#report('failed');
-    const delay = this.#delay({ sent: this.#attempt!.sent, stale: isStale(error), timedOut: isTimeout(error) });
+    const stale = isStale(error);
+    this.#metStale ||= stale;
+    const delay = this.#delay({ sent: this.#attempt!.sent, stale, timedOut: isTimeout(error) });
     if (delay === undefined) this.fail(problemForFailure(error));
     else this.#tryLater(delay);
   }
@@ -212,7 +229,8 @@ export class Relay implements AttemptListener {
     }
     this.attempts += 1;
     this.#attempt = new Attempt(this);
-    passthrough.send(this.#call!, this.#attempt, this.attempts === 1 ? undefined : Math.max(1, timeoutMs - this.#elapsed()));
+    const again = this.attempts === 1 ? undefined : { headersTimeoutMs: Math.max(1, timeoutMs - this.#elapsed()), fresh: this.#metStale };
+    passthrough.send(this.#call!, this.#attempt, again);
   }
 
   #tryLater(delay: number): void {
@@ -231,7 +249,7 @@ export class Relay implements AttemptListener {
   }
 
   #elapsed(): number {
-    return performance.now() - this.#started;
+    return this.reply.elapsedTime - this.#started;
   }
 
   /** Reads what may be the upstream's error document: it becomes a problem of ours, so that the caller knows who spoke. */
@@ -288,11 +306,14 @@ export class Relay implements AttemptListener {
     this.#over = true;
     if (this.#retry) clearTimeout(this.#retry);
     this.#response.off('close', this.#onCallerGone);
+    if (this.#queued) this.request.raw.socket.off('close', this.#onCallerGone);
     this.#settling = this.#recorder?.abandon(this.#attempt !== undefined && this.#attempt.sent && !this.#turnedAway);
     this.ended();
   }
 
   readonly #onCallerGone = (): void => {
+    if (this.#over) return;
+    if (this.attempts > 0 && !this.#head) this.request.upstreamMs = this.#elapsed();
     const waiting = this.#attempt && !this.#head && !this.#retry;
     this.outcome = 'caller_gone';
     this.#finish();

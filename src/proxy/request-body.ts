@@ -15,15 +15,17 @@ export type BodyLimits = { maxBytes: number; silenceMs: number };
 
 /**
  * Takes a request's body for sending on, and calls `ready` with it: at once, or for a short body when all of it has come.
- * `failed` gets 413 `payload_too_large` for a declared length over `maxBytes`; a stream that turns out longer breaks with
+ * `failed` gets 413 `payload_too_large` for a declared length over `maxBytes`, 400 `invalid_request` for a transfer coding other
+ * than chunked, which would be lost on the way (RFC 9112 §6.1); a stream that turns out longer breaks with
  * the same problem, one that stops coming with 408 `request_timeout`. Nothing is called when the caller goes away first.
  */
 export function takeBody(request: IncomingMessage, { maxBytes, silenceMs }: BodyLimits, ready: (body: RequestBody) => void, failed: (problem: Problem) => void): void {
   const declared = request.headers['content-length'];
   const length = declared === undefined ? undefined : Number(declared);
   if (length !== undefined && length > maxBytes) return failed(tooLarge(maxBytes));
-  const chunked = request.headers['transfer-encoding'] !== undefined;
-  if (!chunked && !length) return ready({ content: null, length });
+  const coding = request.headers['transfer-encoding'];
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked') return failed(notChunked());
+  if (coding === undefined && !length) return ready({ content: null, length });
   if (length !== undefined && length <= onePieceBytes) return collect(request, length, silenceMs, (content) => ready({ content, length }), failed);
   ready({ content: new BoundedBody(request, { maxBytes, silenceMs }), length });
 }
@@ -59,9 +61,10 @@ export class BoundedBody extends Readable {
     return requestTrailers(this.source.rawTrailers);
   }
 
-
   constructor(private readonly source: IncomingMessage, private readonly limits: BodyLimits) {
     super({ highWaterMark: onePieceBytes });
+    // It may break while nobody sends it: before the call is, between two attempts, or after it was refused.
+    this.on('error', ignore);
     source.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose);
     source.pause();
     this.#silence = setTimeout(this.#onSilence, limits.silenceMs);
@@ -102,8 +105,14 @@ export class BoundedBody extends Readable {
   };
 }
 
+function ignore(): void {}
+
 function tooLarge(maxBytes: number): Problem {
   return new Problem('payload_too_large', `A proxied request's body may have ${maxBytes} bytes.`);
+}
+
+function notChunked(): Problem {
+  return new Problem('invalid_request', 'A body is taken with a length, or chunked.', { errors: [{ field: 'header.transfer-encoding', message: 'must be chunked' }] });
 }
 
 function silent(): Problem {

@@ -17,6 +17,12 @@ export type PassthroughOptions = {
   connections: number;
 };
 
+/**
+ * A caller that takes nothing for so long holds its sockets for no good. The system tells of what it took in steps as large as
+ * its buffers, megabytes at times: a reader of 64 KiB/s seems to stand still for most of a minute.
+ */
+const unreadMs = 120_000;
+
 /** One call through the upstream to a provider. */
 export type PassthroughCall = {
   method: string;
@@ -31,10 +37,12 @@ export type PassthroughCall = {
   trace?: RequestTrace | undefined;
 };
 
+/** What is special about a call that is sent again: the time that is left to headers, and whether to trust no connection used before. */
+export type Again = { headersTimeoutMs: number; fresh: boolean };
+
 /** The way to providers: `/v1/passthrough` of the upstream, on a pool of sockets of its own (upstream.md, "Passthrough"). */
 export type Passthrough = {
-  /** @param headersTimeoutMs time to headers where it is not the usual one */
-  send(call: PassthroughCall, handler: AnswerHandler, headersTimeoutMs?: number): void;
+  send(call: PassthroughCall, handler: AnswerHandler, again?: Again): void;
   /** What `send` would put on the wire, secrets included. */
   describe(call: Omit<PassthroughCall, 'body'>): { path: string; headers: string[] };
   close(): Promise<void>;
@@ -51,11 +59,12 @@ export function createPassthrough({ baseUrl, secretKey, headerPrefix, timeoutMs,
     if (actionId !== undefined) all.push(actionName, actionId);
     return all;
   };
-  const pool = new Pool(origin, { connections, connectTimeoutMs: timeoutMs, bodyTimeoutMs: timeoutMs });
+  const pool = new Pool(origin, { connections, connectTimeoutMs: timeoutMs, bodyTimeoutMs: timeoutMs, unreadTimeoutMs: Math.max(timeoutMs, unreadMs) });
+  const first: Again = { headersTimeoutMs: timeoutMs, fresh: false };
 
   return {
-    send(call, handler, headersTimeoutMs = timeoutMs) {
-      pool.send({ method: call.method, path: root + call.target, headers: withCredentials(call), body: call.body, headersTimeoutMs }, handler);
+    send(call, handler, again = first) {
+      pool.send({ method: call.method, path: root + call.target, headers: withCredentials(call), body: call.body, ...again }, handler);
     },
     describe: (call) => ({ path: root + call.target, headers: withCredentials(call) }),
     close: async () => pool.close(),

@@ -1,8 +1,10 @@
+import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import t from 'tap';
 import { openTestDatabase } from '../helpers/database.js';
-import { startGateway } from '../helpers/gateway.js';
+import { rootKey, startGateway } from '../helpers/gateway.js';
+import { open } from '../helpers/raw-http.js';
 import { startUpstream, storeConnection } from '../helpers/upstream.js';
 
 // Opening one takes longer than all of these tests.
@@ -61,6 +63,17 @@ t.test('unreachable, silent, and broken off before and in the middle of the body
   await new Promise((resolve) => nobody.close(resolve));
   const lonely = await startGateway(t, `http://127.0.0.1:${port}`, {}, database);
   t.match(await lonely.request('GET', '/proxy/gmail/x', as), { status: 502, json: { code: 'upstream_unreachable' } });
+});
+
+t.test('half an answer never passes for a whole one, not even where its end is that of the connection', async (t) => {
+  const upstream = await startUpstream(t, (_request, response) => {
+    response.writeHead(200, { 'x-pica-passthrough-a': 'b' }).write('half', () => setTimeout(() => response.destroy(), 50));
+  });
+  const gateway = await startGateway(t, upstream.url, {}, database);
+  const socket = open(gateway.url);
+  socket.write(`GET /proxy/gmail/x HTTP/1.0\r\nx-api-key: ${rootKey}\r\nx-identity: ada\r\n\r\n`);
+  const ended = once(socket.resume(), 'end');
+  await t.rejects(ended, { code: 'ECONNRESET' });
 });
 
 t.test('which connection: by id, by identity and platform, and never another\'s', async (t) => {

@@ -3,6 +3,7 @@ import t from 'tap';
 import { openTestDatabase } from '../helpers/database.js';
 import { rootKey, startGateway } from '../helpers/gateway.js';
 import { open } from '../helpers/raw-http.js';
+import { until } from '../helpers/receiver.js';
 import { startUpstream, storeConnection } from '../helpers/upstream.js';
 
 // A machine busy with other tests takes its time.
@@ -41,8 +42,32 @@ t.test('metrics tell who answered, retries, replays and caches, and name no iden
     'http_requests_total{method="GET",route="/proxy/:platform/*",status="499"} 1',
   ]) t.ok(text.includes(`${line}\n`), line);
   t.match(text, /^cache_lookups\{cache="connections",result="hit"\} [1-9]/m);
-  t.match(text, /^proxy_upstream_seconds_count\{platform="gmail",method="GET"\} 3$/m);
+  t.match(text, /^proxy_upstream_seconds_count\{platform="gmail",method="GET"\} 4$/m);
   t.notMatch(text, /ada|secret-path|write|root-key|test::/);
+});
+
+t.test('what is waited for is the upstream\'s time or nobody\'s, never ours', async (t) => {
+  const upstream = await startUpstream(t, (request, response) => {
+    if (request.url!.endsWith('hang')) return;
+    response.writeHead(200, { 'x-pica-passthrough-a': 'b' }).flushHeaders();
+    setTimeout(() => response.end('late'), 1_000);
+  });
+  const gateway = await startGateway(t, upstream.url, {}, database);
+  await gateway.request('GET', '/proxy/gmail/x', as);
+  const slow = open(gateway.url);
+  slow.write(`POST /proxy/gmail/x HTTP/1.1\r\nhost: x\r\nx-api-key: ${rootKey}\r\nx-user-id: ada\r\ncontent-length: 2\r\nconnection: close\r\n\r\na`);
+  setTimeout(() => slow.write('b'), 1_000);
+  await once(slow.resume(), 'close');
+  const left = open(gateway.url);
+  left.write(`PUT /proxy/gmail/hang HTTP/1.1\r\nhost: x\r\nx-api-key: ${rootKey}\r\nx-user-id: ada\r\n\r\n`);
+  setTimeout(() => left.destroy(), 1_000);
+  const sum = async (name: string, method: string): Promise<number> =>
+    Number(new RegExp(`^${name}_sum\\{platform="gmail",method="${method}"\\} (.*)$`, 'm').exec((await gateway.request('GET', '/metrics')).text)?.[1]);
+  await until(async () => await sum('proxy_upstream_seconds', 'PUT') > 0.5);
+  for (const method of ['GET', 'POST', 'PUT']) {
+    const own = await sum('proxy_own_seconds', method);
+    t.ok(own > 0 && own < 0.7, `${method}: ${own} s`);
+  }
 });
 
 t.test('server-timing tells auth, lookup and upstream', async (t) => {

@@ -98,6 +98,21 @@ t.test('an upstream that closes kept-alive sockets as we send stays invisible to
   t.ok(seen > 100);
 });
 
+t.test('when all kept-alive sockets have gone stale, a retry takes a new one', async (t) => {
+  const kept: ServerResponse[] = [];
+  const stale = new Set<unknown>();
+  const upstream = await startUpstream(t, (request, response) => {
+    if (stale.has(request.socket)) return void request.socket.destroy();
+    if (kept.push(response) <= 6) return kept.length === 6 ? kept.forEach(ok) : undefined;
+    ok(response);
+  });
+  const gateway = await startGateway(t, upstream.url, {}, database);
+  await Promise.all(Array.from({ length: 6 }, () => gateway.request('GET', '/proxy/gmail/x', as())));
+  for (const { req } of kept) stale.add(req.socket);
+  const answer = await gateway.request('GET', '/proxy/gmail/x', as());
+  t.match([answer.status, answer.headers.get('x-authkit-attempts')], [200, '2']);
+});
+
 t.test('the budget: at most a tenth of the calls and a small reserve', async (t) => {
   const budget = createRetryBudget();
   const outcome: Outcome = { method: 'GET', hasBody: false, attempts: 1, remainingMs: 1_000, status: 503, retryAfter: undefined };

@@ -50,8 +50,9 @@ const whole: Record<string, { bytes: string; says: unknown[]; toHead?: boolean; 
   'to HEAD, with a length': { bytes: `${status}content-length: 5\r\n\r\n`, toHead: true, says: [[200, 'content-length', '5'], end(true)] },
   'to HEAD, chunked': { bytes: `${status}transfer-encoding: chunked\r\n\r\n`, toHead: true, says: [[200, 'transfer-encoding', 'chunked'], end(true)] },
   '304 with a length': { bytes: 'HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n', says: [[304, 'content-length', '5'], end(true)] },
-  '204 with a length': { bytes: 'HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n', says: [[204, 'content-length', '5'], end(true)] },
-  '204, chunked': { bytes: 'HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n', says: [[204, 'transfer-encoding', 'chunked'], end(true)] },
+  '204 with a length': { bytes: 'HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n', says: [[204, 'content-length', '5'], end(false)] },
+  '204 with a length of none': { bytes: 'HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n', says: [[204, 'content-length', '0'], end(true)] },
+  '204, chunked': { bytes: 'HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n', says: [[204, 'transfer-encoding', 'chunked'], end(false)] },
 };
 
 t.test('every kind of answer, whole, byte by byte, and split at every point', async (t) => {

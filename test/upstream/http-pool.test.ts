@@ -139,6 +139,11 @@ t.test('deadlines: to the headers, per call too, between parts of the body, and 
     socket.on('close', () => clearInterval(drip));
   });
   t.strictSame(await took(send(openPool(t, slow.url), { headersTimeoutMs: 300 })), ['UND_ERR_HEADERS_TIMEOUT', true]);
+  const interim = await startRaw(t, (socket) => {
+    const say = setInterval(() => socket.write('HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n'), 50);
+    socket.on('close', () => clearInterval(say));
+  });
+  t.strictSame(await took(send(openPool(t, interim.url), { headersTimeoutMs: 300 })), ['UND_ERR_HEADERS_TIMEOUT', true], 'informational answers are none');
   const narrow = openPool(t, url, { connections: 1, connectTimeoutMs: 300 });
   const first = send(narrow);
   const second = send(narrow);
@@ -146,6 +151,37 @@ t.test('deadlines: to the headers, per call too, between parts of the body, and 
   t.equal((await second).connected, false);
   narrow.close();
   t.match(await first, { error: { code: 'UND_ERR_DESTROYED' }, ends: 1 });
+  const line = openPool(t, url, { connections: 1 });
+  const calls = [send(line, { headersTimeoutMs: 9_000 }), send(line, { headersTimeoutMs: 9_000 })];
+  t.strictSame(await took(send(line, { headersTimeoutMs: 300 })), ['UND_ERR_CONNECT_TIMEOUT', true], 'its own, whoever is before it in line');
+  line.close();
+  await Promise.all(calls);
+});
+
+t.test('a fresh call gets a connection of its own, at the limit too', async (t) => {
+  const { url, sockets } = await startAnswering(t, good);
+  const pool = openPool(t, url, { connections: 2 });
+  await Promise.all([send(pool), send(pool)]);
+  t.match(await send(pool, { fresh: true }), { body: 'ok', error: undefined });
+  t.equal(sockets.length, 3);
+  t.equal((await send(pool)).body, 'ok');
+  t.equal(sockets.length, 3);
+});
+
+t.test('a 204 that announces a body ends its connection: what follows may be that body', async (t) => {
+  for (const announces of ['content-length: 80', 'transfer-encoding: chunked']) {
+    const { url, sockets } = await startAnswering(t, `HTTP/1.1 204 No Content\r\n${announces}\r\n\r\n`, good);
+    const pool = openPool(t, url);
+    t.equal((await send(pool)).status, 204);
+    t.equal((await send(pool)).body, 'ok');
+    t.equal(sockets.length, 2, announces);
+  }
+});
+
+t.test('a body that is not read for too long ends the call', async (t) => {
+  const { url } = await startAnswering(t, `${status}content-length: 9\r\n\r\nhalf`);
+  const call = await send(openPool(t, url, { unreadTimeoutMs: 200 }), {}, (step) => step !== 'onData');
+  t.match(call, { body: 'half', error: { code: 'UND_ERR_BODY_TIMEOUT' }, ends: 1 });
 });
 
 t.test('a body that keeps coming has no deadline, nor one that we do not read', async (t) => {

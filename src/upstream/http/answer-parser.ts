@@ -105,7 +105,7 @@ export class AnswerParser {
     this.#left = hasBody ? head.contentLength ?? 0 : 0;
     this.#next = !hasBody || head.contentLength !== undefined ? 'length' : head.chunked ? 'size' : 'close';
     this.listener.onHead(head);
-    if (this.#next === 'length' && this.#left === 0) this.#end([], head.keepAlive && after === chunk.length);
+    if (this.#next === 'length' && this.#left === 0) this.#end([], head.keepAlive && after === chunk.length && !(head.status === 204 && announcesBody(head)));
     return after;
   }
 
@@ -163,6 +163,11 @@ export class AnswerParser {
     this.#next = 'end';
     this.listener.onEnd(trailers, reusable);
   }
+}
+
+/** A 204 must not (RFC 9110 §8.6, RFC 9112 §6.1): what it announces may still come, and would be read as the next answer. */
+function announcesBody({ contentLength, chunked }: AnswerHead): boolean {
+  return chunked || (contentLength !== undefined && contentLength > 0);
 }
 
 function tooLong(): HttpError {

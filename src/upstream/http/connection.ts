@@ -12,6 +12,8 @@ export type ConnectionOwner = {
   readonly connectTimeoutMs: number;
   /** Silence between two parts of a body. */
   readonly bodyTimeoutMs: number;
+  /** How long a body may wait to be read. */
+  readonly unreadTimeoutMs: number;
   /** The connection can take another exchange. */
   released(connection: Connection): void;
   /** It is of no more use. */
@@ -41,7 +43,7 @@ export class Connection implements AnswerListener, UploadListener {
   /** @param first what is sent as soon as it is connected, or fails with it */
   constructor(private readonly owner: ConnectionOwner, private readonly socket: Socket, ready: 'connect' | 'secureConnect', first: Exchange) {
     this.#exchange = first;
-    this.#since = owner.ticks;
+    this.#since = first.waitsSince;
     socket.on(ready, this.#onReady).on('data', this.#onData).on('drain', this.#onDrain).on('end', this.#onEnd).on('error', this.#onError).on('close', this.#onClose);
   }
 
@@ -51,15 +53,16 @@ export class Connection implements AnswerListener, UploadListener {
     this.#send(exchange);
   }
 
-  /** Called with every tick: ends what has been silent for too long. What we do not read ourselves is not silent. */
+  /** Called with every tick: ends what has been silent for too long. What we do not read ourselves is not silent, but ends too when that lasts. */
   check(): void {
     const { owner } = this;
     const exchange = this.#exchange;
-    if (!exchange || this.#paused) return;
+    if (!exchange) return;
     const upload = this.#state === 'connecting' ? undefined : exchange.upload;
     // Whoever sends the body has a deadline of their own.
     if (upload && !upload.done && !upload.blocked) this.#since = owner.ticks;
-    const limitMs = this.#state === 'connecting' ? owner.connectTimeoutMs : this.#state === 'body' ? owner.bodyTimeoutMs : exchange.headersTimeoutMs;
+    const bodyLimitMs = this.#paused ? owner.unreadTimeoutMs : owner.bodyTimeoutMs;
+    const limitMs = this.#state === 'connecting' ? Math.min(owner.connectTimeoutMs, exchange.headersTimeoutMs) : this.#state === 'body' ? bodyLimitMs : exchange.headersTimeoutMs;
     // The tick under way when it began counts for nothing.
     if ((owner.ticks - this.#since - 1) * tickMs >= limitMs) this.fail(this.#timeout());
   }
@@ -84,9 +87,9 @@ export class Connection implements AnswerListener, UploadListener {
 
   onHead(head: AnswerHead): void {
     const exchange = this.#exchange!;
-    this.#since = this.owner.ticks;
     if (head.status === 100) return;
     if (head.status >= 200) {
+      this.#since = this.owner.ticks;
       this.#state = 'body';
       this.#keep = head.keepAlive && (head.idleMs === undefined || head.idleMs > 0);
       this.idleMs = head.idleMs ?? defaultIdleMs;
@@ -134,7 +137,7 @@ export class Connection implements AnswerListener, UploadListener {
     const { socket } = this;
     this.#state = 'waiting';
     this.#heard = false;
-    this.#since = this.owner.ticks;
+    this.#since = exchange.waitsSince;
     this.#parser.begin(exchange.isHead);
     exchange.handler.onConnect((error) => this.#abort(exchange, error));
     if (this.#exchange !== exchange) return;
@@ -194,7 +197,7 @@ export class Connection implements AnswerListener, UploadListener {
 
   #timeout(): HttpError {
     if (this.#state === 'connecting') return new HttpError('UND_ERR_CONNECT_TIMEOUT', 'no connection in time');
-    if (this.#state === 'body') return new HttpError('UND_ERR_BODY_TIMEOUT', 'the answer stopped coming');
+    if (this.#state === 'body') return new HttpError('UND_ERR_BODY_TIMEOUT', this.#paused ? 'nobody read the answer' : 'the answer stopped coming');
     return new HttpError('UND_ERR_HEADERS_TIMEOUT', 'no answer in time');
   }
 }

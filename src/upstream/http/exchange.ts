@@ -1,7 +1,7 @@
 import { requestHead } from './request-head.js';
 import { type StreamedBody, Upload } from './upload.js';
 
-/** A request, and how long its answer may take to begin. */
+/** A request, and how long its answer may take to begin, connecting included. */
 export type HttpRequest = {
   method: string;
   /** Path and query, as they go on the wire. */
@@ -11,6 +11,8 @@ export type HttpRequest = {
   /** A stream is sent with the `content-length` given in the headers, which it must keep to, or else chunked. */
   body: Buffer | StreamedBody | null;
   headersTimeoutMs: number;
+  /** Not on a connection that was used before. */
+  fresh?: boolean;
 };
 
 /** Receives an answer piece by piece. After `onComplete` or `onError`, one of which is called once, it hears no more. */
@@ -44,6 +46,7 @@ export class Exchange {
   /** Its connection may be used again afterwards. */
   readonly keeps: boolean;
   readonly headersTimeoutMs: number;
+  readonly fresh: boolean;
   /** When it began to wait for a connection, in ticks of the pool. */
   waitsSince = 0;
 
@@ -54,6 +57,7 @@ export class Exchange {
     this.keeps = keeps;
     this.isHead = request.method === 'HEAD';
     this.headersTimeoutMs = request.headersTimeoutMs;
+    this.fresh = request.fresh === true;
     if (body === null || body instanceof Uint8Array) {
       const inText = body !== null && body.length <= textBytes;
       this.text = inText ? text + body.toString('latin1') : text;

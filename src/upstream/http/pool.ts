@@ -9,6 +9,8 @@ export type PoolOptions = {
   connections: number;
   connectTimeoutMs: number;
   bodyTimeoutMs: number;
+  /** How long a body may wait to be read by whoever asked for it; without it, for ever. */
+  unreadTimeoutMs?: number;
   /** How to know the other side, where that is not the usual way. */
   tls?: Pick<ConnectionOptions, 'ca'>;
 };
@@ -25,6 +27,7 @@ export class Pool implements ConnectionOwner {
   ticks = 0;
   readonly connectTimeoutMs: number;
   readonly bodyTimeoutMs: number;
+  readonly unreadTimeoutMs: number;
   readonly #open: () => Socket;
   readonly #ready: 'connect' | 'secureConnect';
   readonly #host: string;
@@ -42,13 +45,14 @@ export class Pool implements ConnectionOwner {
   #closed = false;
 
   /** @param origin `http:` or `https:`; a path is ignored */
-  constructor(origin: string, { connections, connectTimeoutMs, bodyTimeoutMs, tls }: PoolOptions) {
+  constructor(origin: string, { connections, connectTimeoutMs, bodyTimeoutMs, unreadTimeoutMs = Infinity, tls }: PoolOptions) {
     const { protocol, hostname, host, port } = new URL(origin);
     const name = hostname.replace(/^\[(.*)\]$/, '$1');
     this.#host = host;
     this.#limit = connections;
     this.connectTimeoutMs = connectTimeoutMs;
     this.bodyTimeoutMs = bodyTimeoutMs;
+    this.unreadTimeoutMs = unreadTimeoutMs;
     const secure = protocol === 'https:';
     const address = { host: name, port: Number(port) || (secure ? 443 : 80) };
     this.#ready = secure ? 'secureConnect' : 'connect';
@@ -108,9 +112,12 @@ export class Pool implements ConnectionOwner {
     if (this.#waiting.length > 0) this.#hold();
     let next = 0;
     while (next < this.#waiting.length) {
-      const idle = this.#idle.pop();
-      if (idle) idle.start(this.#waiting[next]!);
-      else if (this.#all.size < this.#limit && this.#waiting.length - next > this.#rested.length) this.#connect(this.#waiting[next]!);
+      const exchange = this.#waiting[next]!;
+      // At the limit, one that was used before makes room.
+      if (exchange.fresh && this.#all.size >= this.#limit) this.#idle[0]?.destroy();
+      const idle = exchange.fresh ? undefined : this.#idle.pop();
+      if (idle) idle.start(exchange);
+      else if (this.#all.size < this.#limit && (exchange.fresh || this.#waiting.length - next > this.#rested.length)) this.#connect(exchange);
       else break;
       next += 1;
     }
@@ -140,8 +147,9 @@ export class Pool implements ConnectionOwner {
     this.ticks += 1;
     this.#clock = performance.now();
     for (const connection of this.#all) connection.check();
-    while (this.#waiting.length > 0 && (this.ticks - this.#waiting[0]!.waitsSince - 1) * tickMs >= this.connectTimeoutMs) {
-      this.#waiting.shift()!.handler.onError(new HttpError('UND_ERR_CONNECT_TIMEOUT', 'no connection became free in time'));
+    for (const exchange of this.#waiting.filter((each) => this.#isLate(each))) {
+      this.#waiting.splice(this.#waiting.indexOf(exchange), 1);
+      exchange.handler.onError(new HttpError('UND_ERR_CONNECT_TIMEOUT', 'no connection became free in time'));
     }
     for (const connection of this.#idle.filter(({ idleSince, idleMs }) => this.#clock - idleSince >= idleMs)) connection.destroy();
     if (this.#waiting.length > 0 || this.#all.size > this.#idle.length + this.#rested.length) return;
@@ -149,6 +157,10 @@ export class Pool implements ConnectionOwner {
     this.#timer?.unref();
     if (this.#all.size === 0) this.#stopTicking();
   };
+
+  #isLate({ waitsSince, headersTimeoutMs }: Exchange): boolean {
+    return (this.ticks - waitsSince - 1) * tickMs >= Math.min(this.connectTimeoutMs, headersTimeoutMs);
+  }
 
   #stopTicking(): void {
     clearInterval(this.#timer);
