@@ -99,11 +99,12 @@ t.test('GET /integrations/:platform/actions lists and searches them', async (t) 
   t.match((await gateway.request('GET', '/integrations/gmail/actions?q=BATCH&limit=1')).json, { total: 1, rows: [{ id: 'batch' }] });
 });
 
+const action = (path: string): Action => ({ id: path, path, title: path, method: 'GET', platform: 'x', key: undefined, modelName: undefined });
+
 t.test('most specific wins, and a prefix that all templates share may be left out', async (t) => {
-  const action = (path: string, id = path): Action => ({ id, path, title: id, method: 'GET', platform: 'x', key: undefined, modelName: undefined });
   const index = indexActions([
     '/v1/api/items/{{id}}', '/v1/api/items/new', '/v1/api/items/{{id}}.json', '/v1/api/{{kind}}/new', '/v1/api/items/{{id}}/tags', '/v1/api/items/new:{{verb}}',
-  ].map((path) => action(path)));
+  ].map(action));
   const match = (path: string) => index.match('GET', path);
   t.equal(match('/v1/api/items/7')?.action.id, '/v1/api/items/{{id}}');
   t.equal(match('/v1/api/items/new')?.action.id, '/v1/api/items/new');
@@ -112,8 +113,29 @@ t.test('most specific wins, and a prefix that all templates share may be left ou
   t.equal(match('/v1/api/other/new')?.action.id, '/v1/api/{{kind}}/new');
   t.equal(match('/v1/api/items/new/tags')?.action.id, '/v1/api/items/{{id}}/tags');
   t.match(match('/items/7'), { prefix: '/v1/api', action: { id: '/v1/api/items/{{id}}' } });
-  t.equal(match('/api/items/7'), undefined);
+  t.match(match('/api/items/7'), { prefix: '/v1', action: { id: '/v1/api/items/{{id}}' } });
   t.equal(match('/v1/api/items/7/'), undefined);
   t.equal(match('/'), undefined);
   t.equal(index.match('POST', '/v1/api/items/7'), undefined);
+});
+
+t.test('Gmail\'s paths are found without /gmail/v1, whatever else the catalogue holds', async (t) => {
+  const gmail = ['/gmail/v1/users/{{userId}}/messages', '/gmail/v1/users/{{userId}}/messages/{{id}}', '/gmail/v1/users/{{userId}}/profile'];
+  for (const others of [[], ['/gmail/v1/other/y'], ['/upload/gmail/v1/users/{{userId}}/messages'], ['/{{anything}}/x']]) {
+    const index = indexActions([...gmail, ...others].map(action));
+    for (const path of ['/users/me/messages', '/v1/users/me/messages', '/gmail/v1/users/me/messages']) {
+      t.equal(index.match('GET', path)?.action.id, gmail[0], path);
+      t.equal(index.match('GET', path)!.prefix + path, '/gmail/v1/users/me/messages');
+    }
+    for (const path of ['/me/messages', '/other/me/messages', '/messages']) t.equal(index.match('GET', path), undefined, path);
+  }
+});
+
+t.test('of a path\'s two versions neither may be guessed', async (t) => {
+  t.equal(indexActions(['/v1/users/{{id}}', '/v2/users/{{id}}'].map(action)).match('GET', '/users/7'), undefined);
+});
+
+t.test('within a segment more literal text is more specific, in any order of the catalogue', async (t) => {
+  const paths = ['/docs/{{id}}:{{verb}}', '/docs/{{id}}:batchUpdate', '/docs/{{id}}'];
+  for (const order of [paths, [...paths].reverse()]) t.equal(indexActions(order.map(action)).match('GET', '/docs/7:batchUpdate')?.action.id, paths[1]);
 });
