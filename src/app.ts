@@ -154,7 +154,7 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
     metrics: createProxyMetrics(app.metrics, { inFlight: admission.inFlight, circuit, caches: { keys: keyStore.cache.counts, connections: choices.cache.counts } }),
     ownHeaders: ['x-request-id', ...(config.rateLimit.perMinute > 0 ? rateLimitHeaders : [])],
     timeoutMs: config.proxyTimeoutMs, maxBodyBytes: config.proxyMaxBodyBytes,
-    choose: choices.choose, resolveAction: createActionResolver(actions, config.actionResolution),
+    choose: choices.choose, resolveAction: createActionResolver(actions, config.actionResolution, config.proxyTimeoutMs),
     noteUse: (id) => lastUsed.touch('user_connections', id), noteRefusal: (id) => void connections.refreshState(id),
   });
   const targets = { allowPrivate: config.webhookAllowPrivate };

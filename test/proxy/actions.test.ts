@@ -19,11 +19,11 @@ const rows = [
   { _id: 'foreign', title: 'List repos', method: 'GET', path: '/foreign', connectionPlatform: 'github' },
 ];
 
-async function start(t: Test, environment = {}, answerRows: () => unknown = () => rows) {
+async function start(t: Test, environment = {}, answerRows: () => unknown = () => rows, available?: unknown[]) {
   const asked: string[] = [];
   const upstream = await startUpstream(t, (_request, response) => void response.writeHead(200, { 'x-pica-passthrough-a': 'b' }).end('ok'), (request, response) => {
     asked.push(request.url!);
-    const found = request.url!.startsWith('/v1/knowledge') ? answerRows() : undefined;
+    const found = request.url!.startsWith('/v1/knowledge') ? answerRows() : available;
     if (!found) return void response.writeHead(500).end();
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ rows: found, total: rows.length, pages: 1, page: 1 }));
   });
@@ -74,6 +74,30 @@ t.test('actions that cannot be had do not stop a call, and a caller\'s own id is
   t.equal(upstream.received[2]?.url, '/v1/passthrough/gmail/users/me/messages');
   t.equal(asked.length, 2);
   t.match(await gateway.request('GET', '/proxy/gmail/x', { headers: { ...headers, 'x-pica-action-id': 'list' } }), { status: 502 });
+});
+
+t.test('knowledge that fails while it is renewed leaves the actions that are known', async (t) => {
+  let told: unknown = rows;
+  let failed = 0;
+  const { upstream, gateway } = await start(t, { INTEGRATIONS_TTL_MS: '1' }, () => {
+    if (!told) failed += 1;
+    return told;
+  }, [{ title: 'List messages', method: 'GET', platform: 'gmail', key: 'k' }]);
+  const call = () => gateway.request('GET', '/proxy/gmail/users/me/messages', { headers });
+  await call();
+  told = undefined;
+  while (failed === 0) await call();
+  t.match((await gateway.request('GET', '/integrations/gmail/actions')).json, { rows: [{ id: 'list' }, {}, {}, {}] });
+  for (let i = 0; i < 3; i += 1) t.match([(await call()).status, upstream.received.at(-1)], [200, { url: '/v1/passthrough/users/me/messages', headers: { 'x-pica-action-id': 'list' } }]);
+});
+
+t.test('a catalogue that does not answer holds a call up no longer than its deadline', async (t) => {
+  const upstream = await startUpstream(t, (_request, response) => void response.writeHead(200, { 'x-pica-passthrough-a': 'b' }).end('ok'), () => {});
+  const gateway = await startGateway(t, upstream.url, { PROXY_TIMEOUT_MS: '200', UPSTREAM_TIMEOUT_MS: '60000' }, database);
+  t.equal((await gateway.request('GET', '/proxy/gmail/users/me/messages', { headers })).status, 200);
+  t.equal(upstream.received.pop()?.url, '/v1/passthrough/gmail/users/me/messages');
+  t.match(await gateway.request('GET', '/proxy/gmail/x', { headers: { ...headers, 'x-pica-action-id': 'list' } }), { status: 504, json: { code: 'upstream_timeout' } });
+  t.equal(upstream.received.length, 0);
 });
 
 t.test('x-authkit-explain says what would be sent, with secrets masked, and sends nothing', async (t) => {
