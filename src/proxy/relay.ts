@@ -57,6 +57,8 @@ export class Relay implements AttemptListener {
   #settling: Promise<void> | undefined;
   /** The upstream turned the call away itself: no provider has seen it. */
   #turnedAway = false;
+  /** The attempt is to show whether the upstream answers again. */
+  #probe = false;
   #retry: NodeJS.Timeout | undefined;
   #resume: () => void = () => {};
   #head: ResponseHead | undefined;
@@ -206,7 +208,7 @@ export class Relay implements AttemptListener {
     this.#retry = undefined;
     const { circuit, passthrough, timeoutMs } = this.dependencies;
     try {
-      circuit.admit();
+      this.#probe = circuit.admit();
     } catch (problem) {
       return this.fail(problem);
     }
@@ -221,7 +223,7 @@ export class Relay implements AttemptListener {
   }
 
   #report(result: 'answered' | 'failed' | 'ignored'): void {
-    this.dependencies.circuit.report(result, this.#call!.owner);
+    this.dependencies.circuit.report(result, this.#call!.owner, this.#probe);
   }
 
   #delay(outcome: { status: number; retryAfter: string | undefined } | { sent: boolean; stale: boolean; timedOut: boolean }): number | undefined {
