@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Connection } from '../connections/store.js';
 import { Problem } from '../errors.js';
 import type { Admission } from './admission.js';
-import { explain } from './explain.js';
+import { explain, wantsExplanation } from './explain.js';
 import type { Idempotency, Replay } from './idempotency.js';
 import type { ProxyMetrics } from './metrics.js';
 import { type Plan, planCall, type PlanDependencies } from './plan.js';
@@ -52,11 +52,11 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
       owner, connectionId: connection.id, method: request.method, target, headers, connectionKey: connection.key, actionId: resolution.match?.action.id, body,
       trace: request.trace,
     });
-    if (request.headers['x-authkit-explain'] === 'true') {
+    if (wantsExplanation(request)) {
       const upstream = passthrough.describe(callOf(requestHeaders(request.raw.rawHeaders), null));
       explained = true;
       relay.leave();
-      return explain(reply, { connection, target, resolution }, upstream, request.headers['x-connection-id'] !== undefined);
+      return explain(reply, { connection, target, resolution }, upstream);
     }
     leaveSlot = admission.enter(owner, connection.platform);
     noteUse(connection.id);

@@ -116,6 +116,29 @@ t.test('x-authkit-explain says what would be sent, with secrets masked, and send
   t.equal(upstream.received.length, 0);
 });
 
+t.test('x-authkit-explain masks what came as x-upstream-* and what is named like a credential', async (t) => {
+  const { gateway } = await start(t);
+  const secrets = ['x-auth-key', 'ocp-apim-subscription-key', 'x-amz-credential', 'x-session', 'x-auth'];
+  const answer = await gateway.request('GET', '/proxy/gmail/x', {
+    headers: { ...headers, 'x-authkit-explain': 'True', 'X-Upstream-Anything': 'hidden', ...Object.fromEntries(secrets.map((name) => [name, 'hidden'])) },
+  });
+  const sent = Object.fromEntries(answer.json.upstream.headers);
+  for (const name of [...secrets, 'anything']) t.equal(sent[name], '[secret]', name);
+  t.notOk(answer.text.includes('hidden'));
+});
+
+t.test('x-authkit-explain that is neither true nor false is refused: nothing is sent by a slip', async (t) => {
+  const { upstream, gateway } = await start(t);
+  const call = (value: string) => gateway.request('POST', '/proxy/gmail/users/me/messages', { headers: { ...headers, 'x-authkit-explain': value } });
+  for (const value of ['1', 'yes', 'true, true', '']) {
+    t.match(await call(value), { status: 400, json: { code: 'invalid_request', errors: [{ field: 'header.x-authkit-explain' }] } }, value);
+  }
+  t.equal((await call('TRUE')).headers.get('x-authkit-explain'), 'true');
+  t.equal(upstream.received.length, 0);
+  t.equal((await call('false')).headers.get('x-authkit-explain'), null);
+  t.equal(upstream.received.length, 1);
+});
+
 t.test('GET /integrations/:platform/actions lists and searches them', async (t) => {
   const { gateway } = await start(t);
   t.match((await gateway.request('GET', '/integrations/gmail/actions')).json, { total: 4, pages: 1, page: 1, rows: [{ id: 'list', title: 'List messages', method: 'GET' }, {}, {}, {}] });
