@@ -5,7 +5,8 @@ import type { Admission } from './admission.js';
 import { explain, wantsExplanation } from './explain.js';
 import type { Idempotency, Replay } from './idempotency.js';
 import type { ProxyMetrics } from './metrics.js';
-import { type Plan, planCall, type PlanDependencies } from './plan.js';
+import { providerTarget } from './path.js';
+import { actionId, type Plan, planCall, type PlanDependencies } from './plan.js';
 import { Relay, type RelayCall, type RelayDependencies } from './relay.js';
 import { type RequestBody, takeBody } from './request-body.js';
 import { requestHeaders } from './request-headers.js';
@@ -64,12 +65,15 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
       const headers = requestHeaders(request.raw.rawHeaders);
       if (length !== undefined && content !== null && !Buffer.isBuffer(content)) headers.push('content-length', String(length));
       if (key === undefined) return relay.send(callOf(headers, content));
-      const write = { owner, key, method: request.method, connectionId: connection.id, target, body: content };
+      const write = {
+        owner, key, method: request.method, connectionId: connection.id, target: providerTarget(request.originalUrl), actionId: actionId(request),
+        contentType: request.headers['content-type'], body: content,
+      };
       idempotency.begin(write).then((found) => {
         if ('recorder' in found) return relay.send(callOf(headers, content), found.recorder);
         replayed = true;
         relay.leave();
-        replayAnswer(reply, found.replay);
+        replayAnswer(reply, found.replay, relay);
       }).catch((error: unknown) => relay.fail(error));
     }, (problem) => relay.fail(problem));
   }
@@ -93,8 +97,8 @@ function idempotencyKey(request: FastifyRequest): string | undefined {
   });
 }
 
-function replayAnswer(reply: FastifyReply, { status, headers, body }: Replay): void {
+function replayAnswer(reply: FastifyReply, { status, headers, body }: Replay, relay: Relay): void {
   reply.hijack();
-  reply.raw.writeHead(status, [...headers, 'idempotency-replayed', 'true', 'x-request-id', reply.request.id]);
+  reply.raw.writeHead(status, [...relay.withOwn(headers), 'idempotency-replayed', 'true']);
   reply.raw.end(body);
 }

@@ -117,6 +117,7 @@ export class Relay implements AttemptListener {
     }
     this.#finish();
     if (this.attempts > 0) void this.reply.header('x-authkit-attempts', this.attempts);
+    void this.reply.header('server-timing', this.#timing());
     if (this.#settling) void this.#settling.then(() => this.reply.send(error));
     else void this.reply.send(error);
   }
@@ -275,14 +276,23 @@ export class Relay implements AttemptListener {
 
   #sendHead(): void {
     this.#headSent = true;
-    const { headers } = this.#head!;
+    const headers = this.withOwn(this.#head!.headers);
+    this.reply.hijack();
+    this.#response.writeHead(this.#status, headers);
+  }
+
+  /** Adds our headers to a provider's, and returns them: those of hooks where the provider sends none of that name, and what is known of the call. */
+  withOwn(headers: string[]): string[] {
     for (const name of this.dependencies.ownHeaders) {
       const value = this.reply.getHeader(name);
       if (value !== undefined && headerValue(headers, name) === undefined) headers.push(name, String(value));
     }
-    headers.push('x-authkit-attempts', String(this.attempts), 'server-timing', serverTiming(this.#authMs, this.#lookupMs, this.request.upstreamMs));
-    this.reply.hijack();
-    this.#response.writeHead(this.#status, headers);
+    headers.push('x-authkit-attempts', String(this.attempts), 'server-timing', this.#timing());
+    return headers;
+  }
+
+  #timing(): string {
+    return serverTiming(this.#authMs, this.#lookupMs, this.request.upstreamMs);
   }
 
   #finish(): void {
