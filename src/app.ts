@@ -155,7 +155,7 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
     ownHeaders: ['x-request-id', ...(config.rateLimit.perMinute > 0 ? rateLimitHeaders : [])],
     timeoutMs: config.proxyTimeoutMs, maxBodyBytes: config.proxyMaxBodyBytes,
     choose: choices.choose, resolveAction: createActionResolver(actions, config.actionResolution, config.proxyTimeoutMs),
-    noteUse: (id) => lastUsed.touch('user_connections', id), noteRefusal: (id) => void connections.refreshState(id),
+    limitOwner: app.limitOwner, noteUse: (id) => lastUsed.touch('user_connections', id), noteRefusal: (id) => void connections.refreshState(id),
   });
   const targets = { allowPrivate: config.webhookAllowPrivate };
   const queue = createDeliveryQueue(database.prisma);

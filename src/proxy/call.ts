@@ -16,6 +16,8 @@ export type ProxyDependencies = PlanDependencies & RelayDependencies & {
   metrics: ProxyMetrics;
   idempotency: Idempotency;
   maxBodyBytes: number;
+  /** Counts a call on its connection's owner where the request named no identity; absent while calls are not limited. */
+  limitOwner: ((request: FastifyRequest, reply: FastifyReply, owner: Connection) => Promise<void>) | undefined;
   /** Told which connection a call used. */
   noteUse(connectionId: string): void;
 };
@@ -29,8 +31,8 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
   const relay = new Relay(dependencies, request, reply, ended);
   try {
     const plan = planCall(dependencies, request);
-    if (!(plan instanceof Promise)) return follow(plan);
-    plan.then(follow).catch((error: unknown) => relay.fail(error));
+    if (!(plan instanceof Promise)) return enter(plan);
+    plan.then(enter).catch((error: unknown) => relay.fail(error));
   } catch (error) {
     relay.fail(error);
   }
@@ -40,6 +42,12 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
     if (explained) return;
     const { attempts, outcome } = relay;
     dependencies.metrics.record({ platform, method: request.method, outcome, attempts, upstreamMs: request.upstreamMs, totalMs: reply.elapsedTime, replayed });
+  }
+
+  function enter(plan: Plan): void {
+    const { limitOwner } = dependencies;
+    if (limitOwner === undefined || request.identity !== undefined) return follow(plan);
+    limitOwner(request, reply, plan.connection).then(() => follow(plan)).catch((error: unknown) => relay.fail(error));
   }
 
   function follow({ connection, target, resolution }: Plan): void {
