@@ -19,9 +19,10 @@ const unknown: Resolution = { match: undefined, rule: 'the upstream\'s actions a
 const firstLookupMs = 3_000;
 
 /**
- * Resolves native paths. Where the platform's actions do not come within three seconds, or `timeoutMs`, the guide's form is used. A caller's own action id counts only when it is of the platform and of the request's method, else
- * 422 `action_mismatch`: the upstream loads an action by id alone, and a foreign one would send this platform's credential
- * to another's host. That is checked with `mode` off too; 504 `upstream_timeout` where it cannot be in `timeoutMs`.
+ * Resolves native paths; in the guide's form where the platform's actions do not come within three seconds or `timeoutMs`.
+ * A caller's own action id counts only when it is of the platform and of the request's method, else 422 `action_mismatch`:
+ * the upstream loads an action by id alone, and a foreign one would send this platform's credential to another's host. That
+ * is checked with `mode` off too; 504 `upstream_timeout` where it cannot be within `timeoutMs`.
  */
 export function createActionResolver(directory: ActionDirectory, mode: 'auto' | 'off', timeoutMs: number): ResolveAction {
   const indexes = new WeakMap<KnownActions, ActionIndex>();
