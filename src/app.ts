@@ -159,8 +159,8 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
     ownHeaders: ['x-request-id', ...(config.rateLimit.perMinute > 0 ? rateLimitHeaders : [])],
     timeoutMs: config.proxyTimeoutMs, maxBodyBytes: config.proxyMaxBodyBytes,
     confirm: async (request) => void (await authenticator.authenticate(credentialOf(request))),
-    choose: choices.choose, resolveAction: createActionResolver(actions, config.actionResolution),
-    noteUse: (id) => lastUsed.touch('user_connections', id), noteRefusal: (id) => void connections.refreshState(id),
+    choose: choices.choose, resolveAction: createActionResolver(actions, config.actionResolution, config.proxyTimeoutMs),
+    limitOwner: app.limitOwner, noteUse: (id) => lastUsed.touch('user_connections', id), noteRefusal: (id) => void connections.refreshState(id),
   });
   const targets = { allowPrivate: config.webhookAllowPrivate };
   const queue = createDeliveryQueue(database.prisma);

@@ -27,7 +27,7 @@ export const catalogue = {
   api_key_not_active: { status: 409, title: 'The API key is no longer active' },
   idempotency_in_progress: { status: 409, title: 'The first request with this key is running' },
   idempotency_outcome_unknown: { status: 409, title: 'Whether the write took place is not known' },
-  idempotency_answer_not_kept: { status: 409, title: 'The first answer was too large to keep' },
+  idempotency_answer_not_kept: { status: 409, title: 'The first answer was not kept' },
   webhook_delivery_not_waiting: { status: 409, title: 'The webhook delivery cannot be retried' },
   sync_in_progress: { status: 409, title: 'A sync of everything is already running' },
   payload_too_large: { status: 413, title: 'The request body is too large' },

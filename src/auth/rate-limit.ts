@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { once } from 'node:events';
 import rateLimit from '@fastify/rate-limit';
-import type { FastifyBaseLogger } from 'fastify';
+import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { Redis } from 'ioredis';
 import { Problem } from '../errors.js';
@@ -10,6 +10,16 @@ import type { Identity } from './identity.js';
 const limitHeader = 'ratelimit-limit';
 const remainingHeader = 'ratelimit-remaining';
 const resetHeader = 'ratelimit-reset';
+
+/** Counts a request that named no identity on the one it turned out to be for; rejects with 429 `rate_limited` beyond the limit. */
+export type LimitOwner = (request: FastifyRequest, reply: FastifyReply, owner: { identity: string; identityType: string }) => Promise<void>;
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Present while requests are limited. */
+    limitOwner?: LimitOwner;
+  }
+}
 
 /** What an answer tells of the limit. */
 export const rateLimitHeaders: readonly string[] = [limitHeader, remainingHeader, resetHeader];
@@ -39,20 +49,26 @@ export const rateLimits = fp<RateLimitOptions>(async (app, { perMinute, redisUrl
     keyGenerator: (request) => hash('sha256', `identity:${nameOf(request.identity!)}`),
   });
 
-  app.addHook('onRequest', async (request, reply) => {
-    if (!request.principal) return;
-    const { identity } = request;
-    const results = await Promise.all([perKey(request), ...(identity ? [perIdentity(request)] : [])]).catch(report.failed);
+  const count = async (reply: FastifyReply, counting: ReturnType<typeof perKey>[]): Promise<void> => {
+    const results = await Promise.all(counting).catch(report.failed);
     if (!results) return;
     report.succeeded();
     const counted = results.flatMap((result) => ('remaining' in result ? [result] : []));
     const tightest = counted.reduce<(typeof counted)[number] | undefined>((one, other) => (one && one.remaining <= other.remaining && !other.isExceeded ? one : other), undefined);
-    if (!tightest) return;
+    if (!tightest || (!tightest.isExceeded && Number(reply.getHeader(remainingHeader) ?? Infinity) < tightest.remaining)) return;
     const reset = String(tightest.ttlInSeconds);
     reply.headers({ [limitHeader]: String(tightest.max), [remainingHeader]: String(tightest.remaining), [resetHeader]: reset });
     if (tightest.isExceeded) {
       throw new Problem('rate_limited', `At most ${perMinute} requests a minute for a key and for an identity.`, { headers: { 'retry-after': reset } });
     }
+  };
+
+  app.addHook('onRequest', async (request, reply) => {
+    if (request.principal) await count(reply, [perKey(request), ...(request.identity ? [perIdentity(request)] : [])]);
+  });
+  app.decorate('limitOwner', (request, reply, { identity, identityType }) => {
+    request.identity = { identity, identityType: identityType as Identity['identityType'] };
+    return count(reply, [perIdentity(request)]);
   });
 }, { name: 'rate-limits', dependencies: ['auth'] });
 

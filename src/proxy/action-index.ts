@@ -5,15 +5,18 @@ export type Callable = Action & { id: string; path: string };
 /** The action that a method and path mean, and what to put in front of the path to have the provider's own. */
 export type Match = Readonly<{ action: Callable; prefix: string }>;
 
-type Node = { literals: Map<string, Node>; patterns: { pattern: RegExp; node: Node }[]; any?: Node; actions: Map<string, Callable> };
+/** `literal`: how many characters of a segment with parameters in it are given. */
+type Pattern = { pattern: RegExp; literal: number; node: Node };
+type Node = { literals: Map<string, Node>; patterns: Pattern[]; any?: Node; actions: Map<string, Callable> };
 
 /** A platform's actions, prepared for finding one by method and path, and by id. */
 export type ActionIndex = { match(method: string, path: string): Match | undefined; byId(id: string): Callable | undefined };
 
 /**
  * Builds the index. The most specific template wins, segment by segment from the left: literal text before a segment with a
- * parameter in it before a whole parameter. The literal segments that all templates of a platform begin with (`/gmail/v1`)
- * may be left out of a path.
+ * parameter in it, of these the one with more literal text first, before a whole parameter. Leading literal segments that
+ * more than half of a platform's templates begin with (`/gmail/v1`) may be left out of a path: all of them or the first
+ * few, as long as the path then goes on with literal text of the template.
  */
 export function indexActions(actions: readonly Action[]): ActionIndex {
   const callable = actions.filter((action): action is Callable => action.id !== undefined && action.path !== undefined);
@@ -26,7 +29,6 @@ export function indexActions(actions: readonly Action[]): ActionIndex {
     if (!node.actions.has(action.method)) node.actions.set(action.method, action);
   }
   const shared = sharedPrefix(callable.map(({ path }) => segmentsOf(path)));
-  const prefix = shared.map((segment) => `/${segment}`).join('');
 
   return {
     byId: (id) => ids.get(id),
@@ -34,9 +36,13 @@ export function indexActions(actions: readonly Action[]): ActionIndex {
       const segments = segmentsOf(path);
       const exact = find(root, segments, 0, method);
       if (exact) return { action: exact, prefix: '' };
-      if (shared.length === 0) return undefined;
-      const completed = find(root, [...shared, ...segments], 0, method);
-      return completed && { action: completed, prefix };
+      for (let length = shared.length; length > 0; length -= 1) {
+        const left = shared.slice(0, length);
+        const completed = find(root, [...left, ...segments], 0, method);
+        // Else nearly any path would do for a template that goes on with a parameter.
+        if (completed && segmentsOf(completed.path)[length] === segments[0]) return { action: completed, prefix: `/${left.join('/')}` };
+      }
+      return undefined;
     },
   };
 }
@@ -65,16 +71,25 @@ function childFor(node: Node, segment: string): Node {
   const known = node.patterns.find(({ pattern }) => pattern.source === `^${source}$`);
   if (known) return known.node;
   const child = newNode();
-  node.patterns.push({ pattern: new RegExp(`^${source}$`), node: child });
+  node.patterns.push({ pattern: new RegExp(`^${source}$`), literal: segment.replace(/\{\{[^{}]*\}\}/g, '').length, node: child });
+  node.patterns.sort((one, other) => other.literal - one.literal);
   return child;
 }
 
+/** What more than half of the paths begin with; never the whole of one. */
 function sharedPrefix(paths: readonly string[][]): string[] {
-  const [first, ...others] = paths;
-  if (!first || others.length === 0) return [];
-  let length = 0;
-  while (length < first.length - 1 && !first[length]!.includes('{{') && others.every((path) => path.length > length + 1 && path[length] === first[length])) length += 1;
-  return first.slice(0, length);
+  const shared: string[] = [];
+  for (let those = paths; ;) {
+    const counts = new Map<string, number>();
+    const at = shared.length;
+    for (const path of those) {
+      if (path.length > at + 1 && !path[at]!.includes('{{')) counts.set(path[at]!, (counts.get(path[at]!) ?? 0) + 1);
+    }
+    const common = [...counts].find(([, count]) => count > paths.length / 2)?.[0];
+    if (common === undefined) return shared;
+    shared.push(common);
+    those = those.filter((path) => path[at] === common);
+  }
 }
 
 function newNode(): Node {

@@ -2,10 +2,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Connection } from '../connections/store.js';
 import { Problem } from '../errors.js';
 import type { Admission } from './admission.js';
-import { explain } from './explain.js';
+import { explain, wantsExplanation } from './explain.js';
 import type { Idempotency, Replay } from './idempotency.js';
 import type { ProxyMetrics } from './metrics.js';
-import { type Plan, planCall, type PlanDependencies } from './plan.js';
+import { providerTarget } from './path.js';
+import { actionId, type Plan, planCall, type PlanDependencies } from './plan.js';
 import { Relay, type RelayCall, type RelayDependencies } from './relay.js';
 import { BoundedBody, type RequestBody, takeBody } from './request-body.js';
 import { requestHeaders } from './request-headers.js';
@@ -17,6 +18,8 @@ export type ProxyDependencies = PlanDependencies & RelayDependencies & {
   maxBodyBytes: number;
   /** Rejects with 401 `unauthorized` when the request's credential is no longer live. */
   confirm(request: FastifyRequest): Promise<void>;
+  /** Counts a call on its connection's owner where the request named no identity; absent while calls are not limited. */
+  limitOwner: ((request: FastifyRequest, reply: FastifyReply, owner: Connection) => Promise<void>) | undefined;
   /** Told which connection a call used. */
   noteUse(connectionId: string): void;
 };
@@ -34,8 +37,8 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
   const relay = new Relay(dependencies, request, reply, ended);
   try {
     const plan = planCall(dependencies, request);
-    if (!(plan instanceof Promise)) return follow(plan);
-    plan.then(follow).catch((error: unknown) => relay.fail(error));
+    if (!(plan instanceof Promise)) return enter(plan);
+    plan.then(enter).catch((error: unknown) => relay.fail(error));
   } catch (error) {
     relay.fail(error);
   }
@@ -49,6 +52,12 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
     dependencies.metrics.record({ platform, method: request.method, outcome, attempts, upstreamMs: request.upstreamMs, ownMs, replayed });
   }
 
+  function enter(plan: Plan): void {
+    const { limitOwner } = dependencies;
+    if (limitOwner === undefined || request.identity !== undefined) return follow(plan);
+    limitOwner(request, reply, plan.connection).then(() => follow(plan)).catch((error: unknown) => relay.fail(error));
+  }
+
   function follow({ connection, target, resolution }: Plan): void {
     if (relay.over) return;
     relay.planned();
@@ -60,11 +69,11 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
       owner, connectionId: connection.id, method: request.method, target, headers, connectionKey: connection.key, actionId: resolution.match?.action.id, body,
       trace: request.trace,
     });
-    if (request.headers['x-authkit-explain'] === 'true') {
+    if (wantsExplanation(request)) {
       const upstream = passthrough.describe(callOf(requestHeaders(request.raw.rawHeaders), null));
       explained = true;
       relay.leave();
-      return explain(reply, { connection, target, resolution }, upstream, request.headers['x-connection-id'] !== undefined);
+      return explain(reply, { connection, target, resolution }, upstream);
     }
     leaveSlot = admission.enter(owner, connection.platform);
     noteUse(connection.id);
@@ -73,14 +82,17 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
       const headers = requestHeaders(request.raw.rawHeaders);
       if (length !== undefined && content !== null && !Buffer.isBuffer(content)) headers.push('content-length', String(length));
       if (key === undefined) return relay.send(callOf(headers, content));
-      const write = { owner, key, method: request.method, connectionId: connection.id, target, body: content };
+      const write = {
+        owner, key, method: request.method, connectionId: connection.id, target: providerTarget(request.originalUrl), actionId: actionId(request),
+        contentType: request.headers['content-type'], body: content,
+      };
       const began = reply.elapsedTime;
       idempotency.begin(write).then((found) => {
         relay.ownMs += reply.elapsedTime - began;
         if ('recorder' in found) return relay.send(callOf(headers, content), found.recorder);
         replayed = true;
         relay.leave();
-        replayAnswer(reply, found.replay);
+        replayAnswer(reply, found.replay, relay);
       }).catch((error: unknown) => relay.fail(error));
     };
     takeBody(request.raw, { maxBytes: maxBodyBytes, silenceMs: timeoutMs }, (taken) => {
@@ -108,8 +120,8 @@ function idempotencyKey(request: FastifyRequest): string | undefined {
   });
 }
 
-function replayAnswer(reply: FastifyReply, { status, headers, body }: Replay): void {
+function replayAnswer(reply: FastifyReply, { status, headers, body }: Replay, relay: Relay): void {
   reply.hijack();
-  reply.raw.writeHead(status, [...headers, 'idempotency-replayed', 'true', 'x-request-id', reply.request.id]);
+  reply.raw.writeHead(status, [...relay.withOwn(headers), 'idempotency-replayed', 'true']);
   reply.raw.end(body);
 }

@@ -4,16 +4,17 @@ export type CircuitState = 'closed' | 'open' | 'half-open';
 
 /**
  * Opens when the upstream mostly fails to answer: then calls are refused at once instead of waiting for their deadline. A
- * provider's errors are answers. After a pause one call at a time is let through to see; an answer closes it again.
+ * provider's errors are answers. After a pause one call is let through to see, and while that goes on another after each further
+ * pause, as a slow upload says nothing for long; an answer closes it again.
  */
 export type Circuit = {
-  /** 503 `upstream_circuit_open` with Retry-After while it is open. */
-  admit(): void;
+  /** Whether the call is a probe. 503 `upstream_circuit_open` with Retry-After while it is open. */
+  admit(): boolean;
   /**
-   * How a call that was admitted went; `ignored`: it says nothing about the upstream (the caller went away). `owner` is
+   * How a call that was admitted went, and whether it was as a probe; `ignored`: it says nothing about the upstream (the caller went away). `owner` is
    * whose connection it used: calls of a single one that fail do not close the way for others that are answered.
    */
-  report(result: 'answered' | 'failed' | 'ignored', owner: string): void;
+  report(result: 'answered' | 'failed' | 'ignored', owner: string, probe?: boolean): void;
   state(): CircuitState;
 };
 
@@ -30,7 +31,8 @@ export function createCircuit(now: () => number = Date.now): Circuit {
   let previous = newHalf();
   let currentSince = now();
   let openUntil = 0;
-  let probing = false;
+  // When the last probe began that has not been reported; 0: there is none.
+  let probingSince = 0;
 
   const state = (): CircuitState => (openUntil === 0 ? 'closed' : now() < openUntil ? 'open' : 'half-open');
   const turn = (): void => {
@@ -50,30 +52,29 @@ export function createCircuit(now: () => number = Date.now): Circuit {
   return {
     state,
     admit() {
-      if (openUntil === 0) return;
-      if (now() >= openUntil && !probing) {
-        probing = true;
-        return;
+      if (openUntil === 0) return false;
+      if (now() >= openUntil && (probingSince === 0 || now() - probingSince >= openMs)) {
+        probingSince = now();
+        return true;
       }
       const seconds = Math.max(1, Math.ceil((openUntil - now()) / 1000));
       throw new Problem('upstream_circuit_open', 'The upstream has not been answering; calls are refused until it is seen to answer again.', {
         headers: { 'retry-after': String(seconds) },
       });
     },
-    report(result, owner) {
-      const wasProbing = probing;
-      probing = false;
+    report(result, owner, probe = false) {
+      if (probe) probingSince = 0;
       if (result === 'ignored') return;
       turn();
       if (result === 'answered') {
-        openUntil = 0;
+        openUntil = probingSince = 0;
         current.answered += 1;
         current.answeredOwners.add(owner);
         return;
       }
       // Calls from before it opened say nothing new.
       if (openUntil !== 0) {
-        if (wasProbing) openUntil = now() + openMs;
+        if (probe) openUntil = now() + openMs;
         return;
       }
       current.failed += 1;

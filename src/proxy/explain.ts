@@ -1,30 +1,46 @@
-import type { FastifyReply } from 'fastify';
-import Type, { type Static } from 'typebox';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Problem } from '../errors.js';
 import type { Plan } from './plan.js';
 
-/** The answer to `x-authkit-explain: true`. */
-export const ExplanationSchema = Type.Object({
-  connection: Type.Object({ id: Type.String(), platform: Type.String(), environment: Type.String(), identity: Type.String(), identityType: Type.String(), rule: Type.String() }),
-  action: Type.Object({
-    id: Type.Union([Type.String(), Type.Null()]), title: Type.Union([Type.String(), Type.Null()]), path: Type.Union([Type.String(), Type.Null()]), rule: Type.String(),
-  }),
-  upstream: Type.Object({ method: Type.String(), path: Type.String(), headers: Type.Array(Type.Array(Type.String(), { minItems: 2, maxItems: 2 })) }),
-});
+/** The answer to `x-authkit-explain: true`; null where no action was found. */
+type Explanation = {
+  connection: { id: string; platform: string; environment: string; identity: string; identityType: string; rule: string };
+  action: { id: string | null; title: string | null; path: string | null; rule: string };
+  upstream: { method: string; path: string; headers: (readonly [name: string, value: string])[] };
+};
 
-const secret = /^(?:authorization|proxy-authorization|cookie|.*(?:secret|token|api[-_]?key|password|signature|connection-key).*)$/i;
+const secret = /auth|cookie|credential|secret|token|api[-_]?key|[-_]key$|password|passwd|session|signature/i;
 
-/** Answers what would be sent, with everything that looks like a credential masked. Nothing is sent. */
-export function explain(reply: FastifyReply, plan: Plan, upstream: { path: string; headers: readonly string[] }, byId: boolean): void {
+/** Whether `x-authkit-explain` asks for an explanation; 400 for anything but true and false, so that no call is sent by a slip. */
+export function wantsExplanation(request: FastifyRequest): boolean {
+  const value = request.headers['x-authkit-explain'];
+  if (value === undefined) return false;
+  const word = String(value).toLowerCase();
+  if (word === 'true' || word === 'false') return word === 'true';
+  throw new Problem('invalid_request', 'x-authkit-explain is neither true nor false.', {
+    errors: [{ field: 'header.x-authkit-explain', message: 'must be true or false' }],
+  });
+}
+
+/**
+ * Answers what would be sent. Nothing is sent. Masked is what looks like a credential by its name, and all that came as
+ * `x-upstream-*`, which is where callers put theirs.
+ */
+export function explain(reply: FastifyReply, plan: Plan, upstream: { path: string; headers: readonly string[] }): void {
   const { connection, resolution: { match, rule } } = plan;
-  const headers: string[][] = [];
+  const given = reply.request.headers;
+  const headers: Explanation['upstream']['headers'] = [];
   for (let i = 0; i < upstream.headers.length; i += 2) {
     const name = upstream.headers[i]!;
-    headers.push([name, secret.test(name) ? '[secret]' : upstream.headers[i + 1]!]);
+    const masked = secret.test(name) || given[`x-upstream-${name.toLowerCase()}`] !== undefined;
+    headers.push([name, masked ? '[secret]' : upstream.headers[i + 1]!]);
   }
-  const explanation: Static<typeof ExplanationSchema> = {
+  const explanation: Explanation = {
     connection: {
       id: connection.id, platform: connection.platform, environment: connection.environment, identity: connection.identity, identityType: connection.identityType,
-      rule: byId ? 'x-connection-id' : 'the only connection of the identity on the platform; failed ones count only when there is no other, those that the vault does not have never',
+      rule: given['x-connection-id'] === undefined
+        ? 'the only connection of the identity on the platform; failed ones count only when there is no other, those that the vault does not have never'
+        : 'x-connection-id',
     },
     action: { id: match?.action.id ?? null, title: match?.action.title ?? null, path: match?.action.path ?? null, rule },
     upstream: { method: reply.request.method, path: upstream.path, headers },

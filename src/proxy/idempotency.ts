@@ -8,8 +8,17 @@ const maxAnswerBytes = 1024 * 1024;
 const heartbeatMs = 5_000;
 const purgeMs = 3_600_000;
 
-/** A write that carries an Idempotency-Key. */
-export type Write = { owner: string; key: string; method: string; connectionId: string; target: string; body: Buffer | BoundedBody | null };
+/** A write that carries an Idempotency-Key, as the caller sent it: what it resolves to may change with the catalogue. */
+export type Write = {
+  owner: string;
+  key: string;
+  method: string;
+  connectionId: string;
+  target: string;
+  actionId: string | undefined;
+  contentType: string | undefined;
+  body: Buffer | BoundedBody | null;
+};
 
 /** Follows a write that is being sent, and keeps its answer. */
 export type Recorder = {
@@ -28,7 +37,8 @@ export type Replay = { status: number; headers: string[]; body: Buffer };
  * Writes exactly once (Idempotency-Key on POST and PATCH). `begin` says how a write goes on: send it and let the recorder
  * follow, or answer with the first one's answer. Throws 422 `idempotency_key_reused` when the key came with another
  * request, 409 `idempotency_in_progress` while the first is running, 409 `idempotency_outcome_unknown` when nobody knows
- * whether it took place, and 409 `idempotency_answer_not_kept` when its answer was too large.
+ * whether it took place, and 409 `idempotency_answer_not_kept` when its answer was too large, or came before all of its
+ * body had been sent, which then cannot be compared with the new one.
  */
 export type Idempotency = { begin(write: Write): Promise<{ recorder: Recorder } | { replay: Replay }>; close(): Promise<void> };
 
@@ -76,7 +86,7 @@ export function createIdempotency(store: IdempotencyStore, failed: (error: unkno
 
   return {
     async begin(write) {
-      const fingerprint = hash('sha256', `${write.method}\n${write.connectionId}\n${write.target}`);
+      const fingerprint = fingerprintOf(write);
       const found = await store.claim(write.owner, write.key, fingerprint);
       if ('claim' in found) return { recorder: record(found.claim, digestOf(write.body)) };
       const { existing, leaseOver } = found;
@@ -98,14 +108,16 @@ export function createIdempotency(store: IdempotencyStore, failed: (error: unkno
 }
 
 async function replay(existing: StoredWrite, body: Buffer | BoundedBody | null): Promise<Replay> {
+  if (existing.bodyDigest === null) throw notKept(existing, 'before all of its body had been sent, so that the two cannot be compared');
   const digest = digestOf(body);
   if (body instanceof BoundedBody) for await (const _chunk of body) { /* read for its digest */ }
-  // Answered before all of the body had been sent, the first request's body is not known.
-  if (existing.bodyDigest !== null && existing.bodyDigest !== digest()) throw reused();
-  if (existing.body === null) {
-    throw new Problem('idempotency_answer_not_kept', `The first request with this key was answered ${existing.status}; its answer was too large to keep.`);
-  }
+  if (existing.bodyDigest !== digest()) throw reused();
+  if (existing.body === null) throw notKept(existing, 'with more than is kept');
   return { status: existing.status!, headers: existing.headers as string[], body: Buffer.from(existing.body) };
+}
+
+function fingerprintOf({ method, connectionId, target, actionId = '', contentType = '' }: Write): string {
+  return hash('sha256', [method, connectionId, target, actionId, contentType].join('\n'));
 }
 
 /** A function that gives the digest of a body once it has been read, which is somebody else's doing; undefined before. */
@@ -119,8 +131,12 @@ function digestOf(body: Buffer | BoundedBody | null): () => string | undefined {
   return () => (body.readableEnded ? sum.digest('hex') : undefined);
 }
 
+function notKept({ status }: StoredWrite, how: string): Problem {
+  return new Problem('idempotency_answer_not_kept', `The first request with this key was answered ${status}, ${how}: look at the provider, then use a new key.`);
+}
+
 function reused(): Problem {
-  return new Problem('idempotency_key_reused', 'This Idempotency-Key came with another request before: another method, path, connection or body.', {
+  return new Problem('idempotency_key_reused', 'This Idempotency-Key came with another request before: another method, path, connection, action, content type or body.', {
     errors: [{ field: 'header.idempotency-key', message: 'belongs to another request' }],
   });
 }

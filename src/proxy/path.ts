@@ -64,14 +64,14 @@ function escapes(path: string): boolean {
 }
 
 function isUnsafe(path: string): boolean {
-  const text = withoutOverlong(path);
-  if (text.includes('\\') || text.includes('\0')) return true;
-  return text.split('/').some(isDotSegment) || asUnicode(text).split('/').some(isDotSegment);
+  const plainText = withoutOverlong(path);
+  return [plainText, asUnicode(plainText)].some((text) => /[\\\0]/.test(text) || text.split('/').some(isDotSegment));
 }
 
-// Some servers cut path parameters (`..;a=b`), URL parsers drop tabs and line ends.
+// Some servers cut path parameters (`..;a=b`), or decode before they look for the query and the fragment; parsers drop
+// tabs, line ends and other characters that cannot be seen.
 function isDotSegment(segment: string): boolean {
-  const name = segment.split(';', 1)[0]!.replace(/[\t\r\n]/g, '').trim();
+  const name = segment.split(/[;?#]/, 1)[0]!.replace(/[\p{Cc}\p{Cf}]/gu, '').trim();
   return name === '.' || name === '..';
 }
 
@@ -89,7 +89,8 @@ function withoutOverlong(text: string): string {
   ));
 }
 
-// Full-width dots and slashes become plain ones where a server normalises names (NFKC).
+// Full-width dots and slashes become plain ones where a server normalises names (NFKC); the fraction and the division slash
+// where it maps them to an older character set.
 function asUnicode(text: string): string {
-  return Buffer.from(text, 'latin1').toString('utf8').normalize('NFKC');
+  return Buffer.from(text, 'latin1').toString('utf8').normalize('NFKC').replace(/[\u2044\u2215]/g, '/');
 }

@@ -48,7 +48,8 @@ function connectionId(request: FastifyRequest): string | undefined {
   throw new Problem('invalid_request', 'x-connection-id is not a connection\'s id.', { errors: [{ field: 'header.x-connection-id', message: 'must be a UUID' }] });
 }
 
-function actionId(request: FastifyRequest): string | undefined {
+/** The action id that the caller itself sent. */
+export function actionId(request: FastifyRequest): string | undefined {
   const id = request.headers['x-pica-action-id'] ?? request.headers['x-one-action-id'];
   return id === undefined ? undefined : String(id);
 }

@@ -60,6 +60,8 @@ export class Relay implements AttemptListener {
   #settling: Promise<void> | undefined;
   /** The upstream turned the call away itself: no provider has seen it. */
   #turnedAway = false;
+  /** The attempt is to show whether the upstream answers again. */
+  #probe = false;
   #retry: NodeJS.Timeout | undefined;
   /** A kept connection had been closed: others may have been with it. */
   #metStale = false;
@@ -126,6 +128,7 @@ export class Relay implements AttemptListener {
     }
     this.#finish();
     if (this.attempts > 0) void this.reply.header('x-authkit-attempts', this.attempts);
+    void this.reply.header('server-timing', this.#timing());
     if (this.#settling) void this.#settling.then(() => this.reply.send(error));
     else void this.reply.send(error);
   }
@@ -223,7 +226,7 @@ export class Relay implements AttemptListener {
     this.#retry = undefined;
     const { circuit, passthrough, timeoutMs } = this.dependencies;
     try {
-      circuit.admit();
+      this.#probe = circuit.admit();
     } catch (problem) {
       return this.fail(problem);
     }
@@ -239,7 +242,7 @@ export class Relay implements AttemptListener {
   }
 
   #report(result: 'answered' | 'failed' | 'ignored'): void {
-    this.dependencies.circuit.report(result, this.#call!.owner);
+    this.dependencies.circuit.report(result, this.#call!.owner, this.#probe);
   }
 
   #delay(outcome: { status: number; retryAfter: string | undefined } | { sent: boolean; stale: boolean; timedOut: boolean }): number | undefined {
@@ -291,14 +294,23 @@ export class Relay implements AttemptListener {
 
   #sendHead(): void {
     this.#headSent = true;
-    const { headers } = this.#head!;
+    const headers = this.withOwn(this.#head!.headers);
+    this.reply.hijack();
+    this.#response.writeHead(this.#status, headers);
+  }
+
+  /** Adds our headers to a provider's, and returns them: those of hooks where the provider sends none of that name, and what is known of the call. */
+  withOwn(headers: string[]): string[] {
     for (const name of this.dependencies.ownHeaders) {
       const value = this.reply.getHeader(name);
       if (value !== undefined && headerValue(headers, name) === undefined) headers.push(name, String(value));
     }
-    headers.push('x-authkit-attempts', String(this.attempts), 'server-timing', serverTiming(this.#authMs, this.#lookupMs, this.request.upstreamMs));
-    this.reply.hijack();
-    this.#response.writeHead(this.#status, headers);
+    headers.push('x-authkit-attempts', String(this.attempts), 'server-timing', this.#timing());
+    return headers;
+  }
+
+  #timing(): string {
+    return serverTiming(this.#authMs, this.#lookupMs, this.request.upstreamMs);
   }
 
   #finish(): void {

@@ -15,12 +15,16 @@ const guideForm: Resolution = { match: undefined, rule: 'no action fits: the gui
 const turnedOff: Resolution = { match: undefined, rule: 'ACTION_RESOLUTION=off: the guide\'s form' };
 const unknown: Resolution = { match: undefined, rule: 'the upstream\'s actions are not known: the guide\'s form' };
 
+/** How long a call waits for actions that are not in memory yet; they are fetched to the end all the same. */
+const firstLookupMs = 3_000;
+
 /**
- * Resolves native paths. A caller's own action id counts only when it is of the platform and of the request's method, else
- * 422 `action_mismatch`: the upstream loads an action by id alone, and a foreign one would send this platform's credential
- * to another's host. That is checked with `mode` off too.
+ * Resolves native paths; in the guide's form where the platform's actions do not come within three seconds or `timeoutMs`.
+ * A caller's own action id counts only when it is of the platform and of the request's method, else 422 `action_mismatch`:
+ * the upstream loads an action by id alone, and a foreign one would send this platform's credential to another's host. That
+ * is checked with `mode` off too; 504 `upstream_timeout` where it cannot be within `timeoutMs`.
  */
-export function createActionResolver(directory: ActionDirectory, mode: 'auto' | 'off'): ResolveAction {
+export function createActionResolver(directory: ActionDirectory, mode: 'auto' | 'off', timeoutMs: number): ResolveAction {
   const indexes = new WeakMap<KnownActions, ActionIndex>();
   const indexOf = (known: KnownActions): ActionIndex => {
     const index = indexes.get(known) ?? indexActions(known.actions);
@@ -33,12 +37,28 @@ export function createActionResolver(directory: ActionDirectory, mode: 'auto' | 
     return match ? { match, rule: match.prefix ? `${match.action.path}, without its leading ${match.prefix}` : match.action.path } : guideForm;
   };
 
+  const resolveOwn = (known: KnownActions, { given, method }: ActionQuestion): Resolution => own(indexOf(known).byId(given!), method);
+
   return (question) => {
-    if (question.given !== undefined) return directory.require(question.platform).then((known) => own(indexOf(known).byId(question.given!), question.method));
-    if (mode === 'off') return turnedOff;
+    if (question.given === undefined && mode === 'off') return turnedOff;
     const known = directory.read(question.platform);
-    return known instanceof Promise ? known.then((loaded) => resolve(loaded, question)) : resolve(known, question);
+    if (question.given !== undefined) {
+      if (!(known instanceof Promise || known.error)) return resolveOwn(known, question);
+      return within(timeoutMs, directory.require(question.platform)).then((loaded) => {
+        if (loaded) return resolveOwn(loaded, question);
+        throw new Problem('upstream_timeout', 'The upstream did not tell the platform\'s actions in time.');
+      });
+    }
+    if (!(known instanceof Promise)) return resolve(known, question);
+    return within(Math.min(firstLookupMs, timeoutMs), known).then((loaded) => (loaded ? resolve(loaded, question) : unknown));
   };
+}
+
+/** What a promise gives, or undefined when that takes too long. */
+async function within<T>(milliseconds: number, promise: Promise<T>): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => void (timer = setTimeout(() => resolve(undefined), milliseconds)));
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 function own(action: Callable | undefined, method: string): Resolution {

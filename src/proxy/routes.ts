@@ -2,7 +2,7 @@ import { METHODS } from 'node:http';
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify';
 import Type from 'typebox';
 import { IdentityTypeSchema } from '../auth/identity.js';
-import { problems, upstreamProblems } from '../schemas.js';
+import { OneOf, problems, upstreamProblems } from '../schemas.js';
 import { proxyCall, type ProxyDependencies } from './call.js';
 
 const documented = { GET: 'proxyGet', HEAD: 'proxyHead', POST: 'proxyPost', PUT: 'proxyPut', PATCH: 'proxyPatch', DELETE: 'proxyDelete', OPTIONS: 'proxyOptions' } as const;
@@ -37,8 +37,8 @@ function schemaOf(method: string, operationId: string) {
   const bodyless = method === 'GET' || method === 'HEAD' || method === 'OPTIONS' || method === 'DELETE';
   return {
     operationId, tags: ['proxy'], summary: `Forward a ${method} to a provider`,
-    description: 'Sent on with the connection of `x-connection-id`, or the only one of the identity on the platform. The provider\'s answer passes '
-      + 'verbatim and carries no `x-authkit-error`; an answer with that header is ours.',
+    description: 'Sent on with the connection of `x-connection-id`, or the only one of the identity on the platform; failed ones count only '
+      + 'when there is no other. The provider\'s answer passes verbatim and carries no `x-authkit-error`; an answer with that header is ours.',
     params: Type.Object({
       platform: Type.String({ description: 'The platform, as in the connection.', examples: ['gmail'] }),
       path: Type.String({ description: 'The provider\'s path, slashes included, byte for byte, query included.', examples: ['users/me/messages'] }),
@@ -50,7 +50,7 @@ function schemaOf(method: string, operationId: string) {
       'x-pica-action-id': Type.Optional(Type.String({ description: 'The action to call; without it the path decides. Must be of the platform and method.' })),
       ...(method === 'POST' || method === 'PATCH' ? { 'idempotency-key': Type.Optional(Type.String({ minLength: 1, maxLength: 255,
         description: 'Send this write once: a repeat gets the first answer again, for 24 hours.' })) } : {}),
-      'x-authkit-explain': Type.Optional(Type.Literal('true', { description: 'Answer what would be sent, with the rules that chose it, and send nothing.' })),
+      'x-authkit-explain': Type.Optional(OneOf(['true', 'false'], { description: 'Answer what would be sent, with the rules that chose it, and send nothing.' })),
     }),
     ...(bodyless ? {} : { body: { content: { '*/*': { schema: { description: 'Anything; passed on byte for byte.', examples: [{ raw: 'VG86IGdyYWNlQGV4YW1wbGUuY29t' }] } } } } }),
     response: {

@@ -24,22 +24,22 @@ const Page = Type.Object({ rows: Type.Array(Row), total: Type.Optional(Type.Inte
 
 const pageSize = 100;
 const maxPages = 100;
+const pagesAtOnce = 3;
 
 /**
  * Every action of a platform (upstream.md, "Catalogue"): the knowledge rows, which have ids and paths, joined with the
- * rows of available-actions. One of the two may be missing; rejects when both are. Rows of other platforms are dropped:
- * their ids would send this platform's credential to another's host.
+ * rows of available-actions. The upstream may have no knowledge (404), and available-actions may fail, but not both. Knowledge
+ * that fails rejects too, unless the other rows have ids and paths: actions that cannot be called must not take the place
+ * of those that can. Rows of other platforms are dropped: their ids would send this platform's credential to another's host.
  */
 export async function fetchActions(upstream: UpstreamClient, platform: string): Promise<Action[]> {
   const [knowledge, available] = await Promise.allSettled([
-    allRows(upstream, '/v1/knowledge', { connectionPlatform: platform }),
-    allRows(upstream, `/v1/available-actions/${encodeURIComponent(platform)}`, {}),
+    allRows(upstream, '/v1/knowledge', { connectionPlatform: platform }, [404]),
+    allRows(upstream, `/v1/available-actions/${encodeURIComponent(platform)}`, {}, []),
   ]);
-  if (knowledge.status === 'rejected' && available.status === 'rejected') throw knowledge.reason;
-
   const actions = new Map<string, Action>();
   for (const result of [knowledge, available]) {
-    if (result.status === 'rejected') continue;
+    if (result.status === 'rejected' || !result.value) continue;
     for (const row of result.value) {
       if ((row.connectionPlatform ?? row.platform) !== platform) continue;
       const found = toAction(row, platform);
@@ -51,17 +51,31 @@ export async function fetchActions(upstream: UpstreamClient, platform: string): 
       else actions.set(`${name} ${found.id}`, found);
     }
   }
-  return [...actions.values()];
+  const found = [...actions.values()];
+  if (knowledge.status === 'rejected' && !found.some(({ id }) => id !== undefined)) throw knowledge.reason;
+  if (available.status === 'rejected' && knowledge.status === 'fulfilled' && !knowledge.value) throw available.reason;
+  return found;
 }
 
-async function allRows(upstream: UpstreamClient, path: string, query: Record<string, string>): Promise<Static<typeof Row>[]> {
-  const rows: Static<typeof Row>[] = [];
-  for (let page = 1; page <= maxPages; page += 1) {
-    const { body } = await upstream.call('GET', path, { query: { ...query, limit: pageSize, page } });
+/** The rows of all pages; undefined where the first one is answered with one of the statuses in `absent`. */
+async function allRows(upstream: UpstreamClient, path: string, query: Record<string, string>, absent: readonly number[]): Promise<Static<typeof Row>[] | undefined> {
+  const pageOf = async (page: number, accept: readonly number[] = []): Promise<Static<typeof Page> | undefined> => {
+    const { status, body } = await upstream.call('GET', path, { query: { ...query, limit: pageSize, page }, accept });
+    if (accept.includes(status)) return undefined;
     if (!Value.Check(Page, body)) throw invalidResponse('it is not a page of actions');
-    rows.push(...body.rows);
-    const more = body.pages === undefined ? rows.length < (body.total ?? 0) : page < body.pages;
-    if (body.rows.length === 0 || !more) break;
+    return body;
+  };
+  const first = await pageOf(1, absent);
+  if (!first) return undefined;
+  const { rows, total = 0, pages } = first;
+  const last = Math.min(maxPages, pages ?? maxPages);
+  // How many there are is known only where the upstream says so.
+  const atOnce = pages === undefined ? 1 : pagesAtOnce;
+  for (let page = 2; page <= last && (pages !== undefined || rows.length < total); page += atOnce) {
+    const found = await Promise.all(Array.from({ length: Math.min(atOnce, last - page + 1) }, (_, i) => pageOf(page + i)));
+    const more = found.flatMap((each) => each!.rows);
+    if (more.length === 0) break;
+    rows.push(...more);
   }
   return rows;
 }

@@ -19,11 +19,11 @@ const rows = [
   { _id: 'foreign', title: 'List repos', method: 'GET', path: '/foreign', connectionPlatform: 'github' },
 ];
 
-async function start(t: Test, environment = {}, answerRows: () => unknown = () => rows) {
+async function start(t: Test, environment = {}, answerRows: () => unknown = () => rows, available?: unknown[]) {
   const asked: string[] = [];
   const upstream = await startUpstream(t, (_request, response) => void response.writeHead(200, { 'x-pica-passthrough-a': 'b' }).end('ok'), (request, response) => {
     asked.push(request.url!);
-    const found = request.url!.startsWith('/v1/knowledge') ? answerRows() : undefined;
+    const found = request.url!.startsWith('/v1/knowledge') ? answerRows() : available;
     if (!found) return void response.writeHead(500).end();
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ rows: found, total: rows.length, pages: 1, page: 1 }));
   });
@@ -76,6 +76,30 @@ t.test('actions that cannot be had do not stop a call, and a caller\'s own id is
   t.match(await gateway.request('GET', '/proxy/gmail/x', { headers: { ...headers, 'x-pica-action-id': 'list' } }), { status: 502 });
 });
 
+t.test('knowledge that fails while it is renewed leaves the actions that are known', async (t) => {
+  let told: unknown = rows;
+  let failed = 0;
+  const { upstream, gateway } = await start(t, { INTEGRATIONS_TTL_MS: '1' }, () => {
+    if (!told) failed += 1;
+    return told;
+  }, [{ title: 'List messages', method: 'GET', platform: 'gmail', key: 'k' }]);
+  const call = () => gateway.request('GET', '/proxy/gmail/users/me/messages', { headers });
+  await call();
+  told = undefined;
+  while (failed === 0) await call();
+  t.match((await gateway.request('GET', '/integrations/gmail/actions')).json, { rows: [{ id: 'list' }, {}, {}, {}] });
+  for (let i = 0; i < 3; i += 1) t.match([(await call()).status, upstream.received.at(-1)], [200, { url: '/v1/passthrough/users/me/messages', headers: { 'x-pica-action-id': 'list' } }]);
+});
+
+t.test('a catalogue that does not answer holds a call up no longer than its deadline', async (t) => {
+  const upstream = await startUpstream(t, (_request, response) => void response.writeHead(200, { 'x-pica-passthrough-a': 'b' }).end('ok'), () => {});
+  const gateway = await startGateway(t, upstream.url, { PROXY_TIMEOUT_MS: '200', UPSTREAM_TIMEOUT_MS: '60000' }, database);
+  t.equal((await gateway.request('GET', '/proxy/gmail/users/me/messages', { headers })).status, 200);
+  t.equal(upstream.received.pop()?.url, '/v1/passthrough/gmail/users/me/messages');
+  t.match(await gateway.request('GET', '/proxy/gmail/x', { headers: { ...headers, 'x-pica-action-id': 'list' } }), { status: 504, json: { code: 'upstream_timeout' } });
+  t.equal(upstream.received.length, 0);
+});
+
 t.test('x-authkit-explain says what would be sent, with secrets masked, and sends nothing', async (t) => {
   const { upstream, gateway } = await start(t);
   const answer = await gateway.request('GET', '/proxy/gmail/users/me/messages?q=1', {
@@ -92,6 +116,29 @@ t.test('x-authkit-explain says what would be sent, with secrets masked, and send
   t.equal(upstream.received.length, 0);
 });
 
+t.test('x-authkit-explain masks what came as x-upstream-* and what is named like a credential', async (t) => {
+  const { gateway } = await start(t);
+  const secrets = ['x-auth-key', 'ocp-apim-subscription-key', 'x-amz-credential', 'x-session', 'x-auth'];
+  const answer = await gateway.request('GET', '/proxy/gmail/x', {
+    headers: { ...headers, 'x-authkit-explain': 'True', 'X-Upstream-Anything': 'hidden', ...Object.fromEntries(secrets.map((name) => [name, 'hidden'])) },
+  });
+  const sent = Object.fromEntries(answer.json.upstream.headers);
+  for (const name of [...secrets, 'anything']) t.equal(sent[name], '[secret]', name);
+  t.notOk(answer.text.includes('hidden'));
+});
+
+t.test('x-authkit-explain that is neither true nor false is refused: nothing is sent by a slip', async (t) => {
+  const { upstream, gateway } = await start(t);
+  const call = (value: string) => gateway.request('POST', '/proxy/gmail/users/me/messages', { headers: { ...headers, 'x-authkit-explain': value } });
+  for (const value of ['1', 'yes', 'true, true', '']) {
+    t.match(await call(value), { status: 400, json: { code: 'invalid_request', errors: [{ field: 'header.x-authkit-explain' }] } }, value);
+  }
+  t.equal((await call('TRUE')).headers.get('x-authkit-explain'), 'true');
+  t.equal(upstream.received.length, 0);
+  t.equal((await call('false')).headers.get('x-authkit-explain'), null);
+  t.equal(upstream.received.length, 1);
+});
+
 t.test('GET /integrations/:platform/actions lists and searches them', async (t) => {
   const { gateway } = await start(t);
   t.match((await gateway.request('GET', '/integrations/gmail/actions')).json, { total: 4, pages: 1, page: 1, rows: [{ id: 'list', title: 'List messages', method: 'GET' }, {}, {}, {}] });
@@ -99,11 +146,12 @@ t.test('GET /integrations/:platform/actions lists and searches them', async (t) 
   t.match((await gateway.request('GET', '/integrations/gmail/actions?q=BATCH&limit=1')).json, { total: 1, rows: [{ id: 'batch' }] });
 });
 
+const action = (path: string): Action => ({ id: path, path, title: path, method: 'GET', platform: 'x', key: undefined, modelName: undefined });
+
 t.test('most specific wins, and a prefix that all templates share may be left out', async (t) => {
-  const action = (path: string, id = path): Action => ({ id, path, title: id, method: 'GET', platform: 'x', key: undefined, modelName: undefined });
   const index = indexActions([
     '/v1/api/items/{{id}}', '/v1/api/items/new', '/v1/api/items/{{id}}.json', '/v1/api/{{kind}}/new', '/v1/api/items/{{id}}/tags', '/v1/api/items/new:{{verb}}',
-  ].map((path) => action(path)));
+  ].map(action));
   const match = (path: string) => index.match('GET', path);
   t.equal(match('/v1/api/items/7')?.action.id, '/v1/api/items/{{id}}');
   t.equal(match('/v1/api/items/new')?.action.id, '/v1/api/items/new');
@@ -112,8 +160,29 @@ t.test('most specific wins, and a prefix that all templates share may be left ou
   t.equal(match('/v1/api/other/new')?.action.id, '/v1/api/{{kind}}/new');
   t.equal(match('/v1/api/items/new/tags')?.action.id, '/v1/api/items/{{id}}/tags');
   t.match(match('/items/7'), { prefix: '/v1/api', action: { id: '/v1/api/items/{{id}}' } });
-  t.equal(match('/api/items/7'), undefined);
+  t.match(match('/api/items/7'), { prefix: '/v1', action: { id: '/v1/api/items/{{id}}' } });
   t.equal(match('/v1/api/items/7/'), undefined);
   t.equal(match('/'), undefined);
   t.equal(index.match('POST', '/v1/api/items/7'), undefined);
+});
+
+t.test('Gmail\'s paths are found without /gmail/v1, whatever else the catalogue holds', async (t) => {
+  const gmail = ['/gmail/v1/users/{{userId}}/messages', '/gmail/v1/users/{{userId}}/messages/{{id}}', '/gmail/v1/users/{{userId}}/profile'];
+  for (const others of [[], ['/gmail/v1/other/y'], ['/upload/gmail/v1/users/{{userId}}/messages'], ['/{{anything}}/x']]) {
+    const index = indexActions([...gmail, ...others].map(action));
+    for (const path of ['/users/me/messages', '/v1/users/me/messages', '/gmail/v1/users/me/messages']) {
+      t.equal(index.match('GET', path)?.action.id, gmail[0], path);
+      t.equal(index.match('GET', path)!.prefix + path, '/gmail/v1/users/me/messages');
+    }
+    for (const path of ['/me/messages', '/other/me/messages', '/messages']) t.equal(index.match('GET', path), undefined, path);
+  }
+});
+
+t.test('of a path\'s two versions neither may be guessed', async (t) => {
+  t.equal(indexActions(['/v1/users/{{id}}', '/v2/users/{{id}}'].map(action)).match('GET', '/users/7'), undefined);
+});
+
+t.test('within a segment more literal text is more specific, in any order of the catalogue', async (t) => {
+  const paths = ['/docs/{{id}}:{{verb}}', '/docs/{{id}}:batchUpdate', '/docs/{{id}}'];
+  for (const order of [paths, [...paths].reverse()]) t.equal(indexActions(order.map(action)).match('GET', '/docs/7:batchUpdate')?.action.id, paths[1]);
 });

@@ -58,6 +58,65 @@ t.test('the same key with another request is 422; a malformed key 400', async (t
   t.equal(calls(), 1);
 });
 
+t.test('another content type or another action of the caller\'s is another request', async (t) => {
+  const upstream = await startUpstream(t, (_request, response) => counted(response, 1, undefined as never), (request, response) => {
+    const rows = ['A', 'B'].map((id) => ({ _id: id, title: id, method: 'POST', path: `/${id}`, connectionPlatform: 'gmail' }));
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ rows: request.url!.startsWith('/v1/knowledge') ? rows : [], pages: 1 }));
+  });
+  const gateway = await startGateway(t, upstream.url, {}, database);
+  const send = (action: string, type: string) => gateway.request('POST', '/proxy/gmail/q', {
+    headers: { 'x-user-id': 'ada', 'idempotency-key': 'kind', 'x-pica-action-id': action, 'content-type': type }, body: '1',
+  });
+  t.equal((await send('A', 'application/json')).status, 201);
+  for (const [action, type] of [['B', 'application/json'], ['A', 'text/xml']] as const) {
+    t.match(await send(action, type), { status: 422, json: { code: 'idempotency_key_reused' } });
+  }
+  t.equal((await send('A', 'application/json')).headers.get('idempotency-replayed'), 'true');
+});
+
+t.test('a repeat is known whatever has become of the catalogue meanwhile', async (t) => {
+  let known = false;
+  const upstream = await startUpstream(t, (_request, response) => counted(response, 1, undefined as never), (request, response) => {
+    if (!known) return void response.writeHead(500).end();
+    const rows = [{ _id: 'send', title: 'Send', method: 'POST', path: '/v1/send', connectionPlatform: 'gmail' }];
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ rows: request.url!.startsWith('/v1/knowledge') ? rows : [], pages: 1 }));
+  });
+  const first = await startGateway(t, upstream.url, {}, database);
+  t.equal((await write(first, 'catalogue')).status, 201);
+  known = true;
+  t.equal((await write(await startGateway(t, upstream.url, {}, database), 'catalogue')).headers.get('idempotency-replayed'), 'true');
+});
+
+t.test('an answer from before the end of the body is not given to what may be another body', async (t) => {
+  const upstream = await startUpstream(t, (_request, response) => void response.writeHead(413, { 'x-pica-passthrough-a': 'b', 'content-length': 5 }).end('early'));
+  const gateway = await startGateway(t, upstream.url, {}, database);
+  const send = async (letter: string) => {
+    const socket = open(gateway.url);
+    const answered = new Promise<string>((resolve) => {
+      let text = '';
+      socket.on('data', (chunk: Buffer) => {
+        text += chunk.toString('latin1');
+        if (text.includes('early') || text.includes('idempotency_answer_not_kept')) resolve(text);
+      });
+    });
+    socket.write(`POST /proxy/gmail/early HTTP/1.1\r\nhost: x\r\nx-api-key: ${rootKey}\r\nx-user-id: ada\r\nidempotency-key: early\r\ncontent-length: 100000\r\n\r\n${letter}`);
+    const text = await answered;
+    socket.destroy();
+    return text;
+  };
+  t.match(await send('a'), /^HTTP\/1\.1 413 /);
+  t.match(await send('b'), /^HTTP\/1\.1 409 [^]*answered 413, before all of its body/);
+});
+
+t.test('a replay carries our own headers too, and the provider\'s where it sent one of the name', async (t) => {
+  const { gateway } = await start(t, (response) => void response.writeHead(201, { 'x-pica-passthrough-x-request-id': 'theirs', 'content-length': 2 }).end('ok'));
+  const limited = await startGateway(t, gateway.config.baseUrl, { RATE_LIMIT_PER_MINUTE: '100' }, database);
+  await write(limited, 'own headers');
+  const { headers } = await write(limited, 'own headers');
+  t.match([headers.get('idempotency-replayed'), headers.get('x-request-id'), headers.get('x-authkit-attempts'), headers.get('ratelimit-remaining')], ['true', 'theirs', '0', '98']);
+  t.match(headers.get('server-timing'), /^auth;dur=[\d.]+, lookup;dur=[\d.]+, upstream;dur=0\.00$/);
+});
+
 t.test('a streamed body is known by its digest too', async (t) => {
   const { gateway, calls } = await start(t, counted);
   const body = 'x'.repeat(200_000);

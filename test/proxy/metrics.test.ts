@@ -78,4 +78,6 @@ t.test('server-timing tells auth, lookup and upstream', async (t) => {
   const timing = (await gateway.request('GET', '/proxy/gmail/x', as)).headers.get('server-timing')!;
   t.match(timing, /^db;dur=1, auth;dur=[\d.]+, lookup;dur=[\d.]+, upstream;dur=[\d.]+$/);
   t.ok(Number(/upstream;dur=([\d.]+)/.exec(timing)![1]) >= 45);
+  const refused = await gateway.request('GET', '/proxy/none/x', as);
+  t.match([refused.status, refused.headers.get('server-timing')], [404, /^auth;dur=[\d.]+, lookup;dur=[\d.]+, upstream;dur=0\.00$/]);
 });

@@ -148,15 +148,38 @@ t.test('the circuit opens on failures to answer, refuses, lets one probe through
   circuit.report('failed', 'ada');
   time += 5_000;
   t.equal(circuit.state(), 'half-open', 'calls from before it opened do not keep it open');
-  circuit.admit();
+  t.equal(circuit.admit(), true);
   refuses();
-  circuit.report('failed', 'ada');
+  circuit.report('failed', 'ada', true);
   refuses();
   time += 5_000;
   circuit.admit();
-  circuit.report('answered', 'ada');
+  circuit.report('answered', 'ada', true);
   t.equal(circuit.state(), 'closed');
+  t.equal(circuit.admit(), false);
   for (let i = 0; i < 100; i += 1) circuit.report(i % 3 === 0 ? 'failed' : 'answered', 'ada');
+  t.equal(circuit.state(), 'closed');
+});
+
+t.test('a probe that goes on and on does not keep others out, and calls from before it are not taken for it', async (t) => {
+  let time = 1;
+  const circuit = createCircuit(() => time);
+  const refuses = () => t.throws(() => circuit.admit(), { code: 'upstream_circuit_open' });
+  for (let i = 0; i < 20; i += 1) circuit.report('failed', 'ada');
+  time += 5_000;
+  t.equal(circuit.admit(), true);
+  circuit.report('failed', 'ada');
+  circuit.report('ignored', 'ada');
+  t.equal(circuit.state(), 'half-open', 'an old call\'s failure opens it for no longer');
+  refuses();
+  time += 4_999;
+  refuses();
+  time += 1;
+  t.equal(circuit.admit(), true, 'another probe');
+  refuses();
+  circuit.report('ignored', 'ada', true);
+  t.equal(circuit.admit(), true, 'a probe that said nothing is followed by the next');
+  circuit.report('answered', 'ada', true);
   t.equal(circuit.state(), 'closed');
 });
 
