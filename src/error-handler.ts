@@ -33,7 +33,7 @@ export function answerFrameworkError(error: FastifyError, request: FastifyReques
 }
 
 /** Answers with the problem's document, code header and extra headers; logs what is ours or the upstream's to mend. */
-export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
+function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
   if (problem.status >= 500) {
     request.log.error({ err: problem.extras.cause ?? problem, code: problem.code }, 'request failed');
   }

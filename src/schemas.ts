@@ -15,6 +15,9 @@ export const Ref = <T extends TSchema>(schema: T, description = '') =>
 /** A moment, ISO 8601 in UTC with milliseconds. */
 export const Time = Type.String({ format: 'date-time' });
 
+/** Text that a person reads, without control characters. */
+export const printable = '^[^\\u0000-\\u001f\\u007f]*$';
+
 /** `:id` in a path. */
 export const IdParams = Type.Object({ id: Type.String({ format: 'uuid' }) });
 

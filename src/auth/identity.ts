@@ -12,6 +12,11 @@ export type IdentityType = (typeof identityTypes)[number];
 /** Whose connections: a name of the application's own (1–128 characters) and its kind. */
 export type Identity = Readonly<{ identity: string; identityType: IdentityType }>;
 
+/** An identity in one word, the same wherever one is a key: of a cache, a count, a row. */
+export function identityName({ identity, identityType }: { identity: string; identityType: string }): string {
+  return `${identityType}:${identity}`;
+}
+
 export const IdentitySchema = Type.String({
   minLength: 1, maxLength: 128, pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$', description: 'Whose: 1–128 characters, no control characters.',
 });
@@ -33,6 +38,7 @@ export const IdentityHeaders = Type.Object({
 
 const nobody: NamedIdentity = Object.freeze({});
 
+/** What a body or query says of the identity, unchecked. */
 export type NamedIdentity = { identity?: string | undefined; identityType?: string | undefined; user_id?: string | undefined };
 
 /**

@@ -3,7 +3,7 @@ import { errors, type JWTPayload, jwtVerify, type JWTVerifyOptions, type JWTVeri
 import type { JwtSettings } from '../config.js';
 import { Problem } from '../errors.js';
 import { unauthorized } from './authenticator.js';
-import { type Identity, resolveIdentity } from './identity.js';
+import { type Identity, identityName, resolveIdentity } from './identity.js';
 import { createKeySet } from './jwks.js';
 import type { Principal } from './principal.js';
 
@@ -72,6 +72,6 @@ function claim(payload: JWTPayload, name: string): unknown {
 }
 
 /** For logs: the same for the same identity, and not the identity itself. */
-function fingerprint({ identity, identityType }: Identity): string {
-  return createHash('sha256').update(`${identityType}:${identity}`).digest('hex').slice(0, 16);
+function fingerprint(identity: Identity): string {
+  return createHash('sha256').update(identityName(identity)).digest('hex').slice(0, 16);
 }

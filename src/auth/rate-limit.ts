@@ -5,7 +5,7 @@ import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import { Redis } from 'ioredis';
 import { Problem } from '../errors.js';
-import type { Identity } from './identity.js';
+import { type Identity, identityName } from './identity.js';
 
 const limitHeader = 'ratelimit-limit';
 const remainingHeader = 'ratelimit-remaining';
@@ -46,7 +46,7 @@ export const rateLimits = fp<RateLimitOptions>(async (app, { perMinute, redisUrl
   // Digests: who calls is not for everybody to read who can read Redis.
   const perKey = app.createRateLimit({ keyGenerator: (request) => hash('sha256', `key:${request.principal!.id}`) });
   const perIdentity = app.createRateLimit({
-    keyGenerator: (request) => hash('sha256', `identity:${nameOf(request.identity!)}`),
+    keyGenerator: (request) => hash('sha256', `identity:${identityName(request.identity!)}`),
   });
 
   const count = async (reply: FastifyReply, counting: ReturnType<typeof perKey>[]): Promise<void> => {
@@ -93,8 +93,4 @@ function reporter(log: FastifyBaseLogger): { failed(error: unknown): void; succe
       works = true;
     },
   };
-}
-
-function nameOf({ identity, identityType }: Identity): string {
-  return `${identityType}:${identity}`;
 }

@@ -1,5 +1,5 @@
 import Type from 'typebox';
-import { Nullable, Ref, Time } from '../schemas.js';
+import { Nullable, printable, Ref, Time } from '../schemas.js';
 import { IdentitySchema, IdentityTypeSchema } from './identity.js';
 import { ScopeSchema } from './scopes.js';
 
@@ -12,7 +12,7 @@ export const OriginsSchema = Type.Array(Type.String({ maxLength: 256, format: 'o
 });
 
 export const KeyRequestSchema = Type.Object({
-  name: Type.String({ minLength: 1, maxLength: 128, pattern: '^[^\\u0000-\\u001f\\u007f]*$' }),
+  name: Type.String({ minLength: 1, maxLength: 128, pattern: printable }),
   scopes: ScopesSchema,
   identity: Type.Optional(IdentitySchema),
   identityType: Type.Optional(IdentityTypeSchema),

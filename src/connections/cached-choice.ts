@@ -1,4 +1,4 @@
-import type { Identity } from '../auth/identity.js';
+import { type Identity, identityName } from '../auth/identity.js';
 import { type Cache, createCache } from '../cache.js';
 import type { Invalidations } from '../persistence/invalidations.js';
 import type { ConnectionService } from './service.js';
@@ -10,7 +10,7 @@ const topic = 'connections';
 export function announceChanges(store: ConnectionStore, invalidations: Invalidations): ConnectionStore {
   // The change is made whether or not the news gets through: then others learn it when their entries' time is over.
   const tell = (id: string, owner?: Identity | Connection): Promise<void> =>
-    invalidations.publish(topic, owner ? `${id} ${ownerKey(owner)}` : id).catch(() => {});
+    invalidations.publish(topic, owner ? `${id} ${identityName(owner)}` : id).catch(() => {});
   return {
     ...store,
     async create(connection) {
@@ -56,12 +56,8 @@ export function cacheChoices(choose: ConnectionService['choose'], invalidations:
   });
   return {
     cache,
-    choose: (platform, id, owner) => cache.get(`${platform}\n${id ?? ''}\n${owner ? ownerKey(owner) : ''}`, { platform, id, owner }),
+    choose: (platform, id, owner) => cache.get(`${platform}\n${id ?? ''}\n${owner ? identityName(owner) : ''}`, { platform, id, owner }),
   };
-}
-
-function ownerKey({ identity, identityType }: { identity: string; identityType: string }): string {
-  return `${identityType}:${identity}`;
 }
 
 function splitOnce(news: string): [string, string | undefined] {

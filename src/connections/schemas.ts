@@ -1,10 +1,9 @@
 import Type, { type Static } from 'typebox';
 import { IdentityMembers, IdentitySchema, IdentityTypeSchema } from '../auth/identity.js';
-import { Nullable, OneOf, PageQuery, Ref, Time } from '../schemas.js';
+import { Nullable, OneOf, PageQuery, printable, Ref, Time } from '../schemas.js';
 import { connectionStates } from '../upstream/vault.js';
 
-const printable = '^[^\\u0000-\\u001f\\u007f]*$';
-export const PlatformSchema = Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9._-]+$', description: 'Platform id, such as gmail.' });
+const PlatformSchema = Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9._-]+$', description: 'Platform id, such as gmail.' });
 const EnvironmentSchema = OneOf(['test', 'live']);
 const StateSchema = OneOf(connectionStates);
 const KeySchema = Type.String({ minLength: 1, maxLength: 1024, description: 'Upstream connection key, {environment}::{platform}::{group}::{token}.' });

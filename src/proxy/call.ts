@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { identityName } from '../auth/identity.js';
 import type { Connection } from '../connections/store.js';
 import { Problem } from '../errors.js';
 import type { Admission } from './admission.js';
@@ -107,7 +108,7 @@ const owners = new WeakMap<Connection, string>();
 /** Whose a connection is, in one word; made once for each connection in memory. */
 function ownerOf(connection: Connection): string {
   let owner = owners.get(connection);
-  if (owner === undefined) owners.set(connection, owner = `${connection.identityType}:${connection.identity}`);
+  if (owner === undefined) owners.set(connection, owner = identityName(connection));
   return owner;
 }
 

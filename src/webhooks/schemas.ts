@@ -1,10 +1,10 @@
 import Type from 'typebox';
 import { eventTypes } from '../persistence/outbox.js';
-import { Nullable, OneOf, PageQuery, Time } from '../schemas.js';
+import { Nullable, OneOf, PageQuery, printable, Time } from '../schemas.js';
 
 const UrlSchema = Type.String({ minLength: 1, maxLength: 2048, description: 'https; its host must not resolve to a private address.' });
 const EventsSchema = Type.Array(OneOf(eventTypes), { maxItems: eventTypes.length, uniqueItems: true, description: 'What it is told; everything when empty.' });
-const DescriptionSchema = Nullable(Type.String({ maxLength: 256, pattern: '^[^\\u0000-\\u001f\\u007f]*$' }));
+const DescriptionSchema = Nullable(Type.String({ maxLength: 256, pattern: printable }));
 
 export const WebhookRequestSchema = Type.Object({
   url: UrlSchema,
