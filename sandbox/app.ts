@@ -14,8 +14,10 @@ import { widgetRoutes } from './widget-routes.js';
 
 const CONTROL_ROOT = '/__control/';
 
+/** Secrets the sandbox takes unless given others. */
 export const DEFAULT_SECRETS = ['sk_test_sandbox_0123456789abcdef', 'sk_live_sandbox_0123456789abcdef'];
 
+/** How a sandbox starts. */
 export interface SandboxOptions {
   /** Secrets the simulated API accepts, `sk_test_…` or `sk_live_…`. */
   secrets?: string[];

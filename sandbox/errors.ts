@@ -14,7 +14,9 @@ const CATALOGUE = {
   UnprocessableEntity: [2011, 422],
 } as const;
 
+/** The types of Pica's error bodies. */
 export type ErrorType = keyof typeof CATALOGUE;
+/** The prefix of Pica's headers; `one` is the older. */
 export type HeaderPrefix = 'pica' | 'one';
 
 /** An error the simulated API answers with its documented body. */

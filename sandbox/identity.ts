@@ -1,8 +1,10 @@
 import Type, { type Static } from 'typebox';
 
+/** An environment, which the secret decides. */
 export const Environment = Type.Union([Type.Literal('test'), Type.Literal('live')]);
 export type Environment = Static<typeof Environment>;
 
+/** A kind of identity. */
 export const IdentityType = Type.Union([
   Type.Literal('user'),
   Type.Literal('team'),
@@ -26,4 +28,5 @@ export const TokenBody = Type.Object({
   label: Type.Optional(Type.String()),
   ttl: Type.Optional(Type.Number({ minimum: 0 })),
 });
+/** The body of a token request. */
 export type TokenBody = Static<typeof TokenBody>;

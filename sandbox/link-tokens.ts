@@ -4,6 +4,7 @@ import type { Owner } from './identity.js';
 const LIFETIME_MS = 60 * 60_000;
 const MAX_TOKENS = 20_000;
 
+/** A token, its owner, and its end (ms since 1970). */
 export interface LinkToken {
   token: string;
   owner: Owner;

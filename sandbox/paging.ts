@@ -1,6 +1,7 @@
 /** A query as Fastify parses it: a repeated key gives an array, of which the upstream keeps the last. */
 export type Query = Record<string, string | string[] | undefined>;
 
+/** A page of rows as Pica's lists answer. */
 export interface Page<Row> {
   rows: Row[];
   total: number;

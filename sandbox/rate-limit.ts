@@ -1,6 +1,7 @@
 import type { HeaderPrefix } from './errors.js';
 import type { Settings } from './settings.js';
 
+/** Whether a call may pass, and the headers that say so. */
 export interface Allowance {
   allowed: boolean;
   headers: Record<string, string>;
@@ -30,6 +31,7 @@ export class RateLimiter {
   }
 }
 
+/** The upstream's rate-limit headers (upstream.md). */
 export function rateLimitHeaders(prefix: HeaderPrefix, limit: number, remaining: number, resetMs: number): Record<string, string> {
   return {
     [`x-${prefix}-rate-limit-limit`]: String(limit),

@@ -20,8 +20,10 @@ export const Settings = Type.Object(
   },
   { additionalProperties: false },
 );
+/** What the control route may change. */
 export type Settings = Static<typeof Settings>;
 
+/** The settings of a fresh sandbox. */
 export function defaultSettings(): Settings {
   return {
     rowShape: 'hosted',

@@ -2,12 +2,14 @@ import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { buildSandbox, type SandboxOptions } from './app.js';
 
+/** Where a sandbox listens. */
 export interface StartOptions extends SandboxOptions {
   /** 0, the default, takes any free port. */
   port?: number;
   host?: string;
 }
 
+/** A sandbox that listens. */
 export interface RunningSandbox {
   url: string;
   app: FastifyInstance;

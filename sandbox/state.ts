@@ -5,6 +5,7 @@ import { RateLimiter } from './rate-limit.js';
 import { defaultSettings, type Settings } from './settings.js';
 import { Vault } from './vault/store.js';
 
+/** Everything a sandbox remembers. */
 export interface SandboxState {
   readonly secrets: readonly string[];
   readonly publicUrl: string | undefined;

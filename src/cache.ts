@@ -12,6 +12,7 @@ export type Cache<K, V> = {
   counts: CacheCounts;
 };
 
+/** How a cache loads, and what it keeps for how long (milliseconds). */
 export type CacheOptions<K, V> = {
   load(argument: K): Promise<V>;
   /** Whether a value may be kept; what was not found is not, so that strangers cannot fill the cache. */

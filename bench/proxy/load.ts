@@ -5,7 +5,9 @@ import { promisify } from 'node:util';
 import type { Contender } from './contenders.js';
 import { cpuSeconds } from './processes.js';
 
+/** One kind of load: what is asked for, over how many connections. */
 export type Load = { name: string; path: string; connections: number; bodyBytes: number };
+/** The loads, in the order they run. */
 export const loads: readonly Load[] = [
   { name: 'GET 300 B', path: '/small', connections: 64, bodyBytes: 0 },
   { name: 'POST 1 KiB', path: '/post', connections: 64, bodyBytes: 1024 },

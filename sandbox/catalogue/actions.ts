@@ -1,6 +1,7 @@
 import { stableId } from '../ids.js';
 import { ACTION_DATA } from './action-data.js';
 
+/** An action of a platform, as the knowledge lists it. */
 export interface Action {
   id: string;
   platform: string;
@@ -29,6 +30,7 @@ export const ACTIONS: readonly Action[] = Object.entries(ACTION_DATA).flatMap(([
 
 const byId = new Map(ACTIONS.map((action) => [action.id, action]));
 
+/** The action of an id; undefined for an unknown one. */
 export function findAction(id: string): Action | undefined {
   return byId.get(id);
 }

@@ -1,3 +1,4 @@
+/** What is written down of a platform. */
 export interface PlatformData {
   platform: string;
   name: string;

@@ -1,6 +1,7 @@
 import { stableId } from '../ids.js';
 import { PLATFORM_DATA, type PlatformData } from './platform-data.js';
 
+/** A platform that can be connected. */
 export interface Platform extends PlatformData {
   connectionDefinitionId: string;
 }
@@ -16,10 +17,12 @@ export const AUTHKIT_PLATFORMS = PLATFORMS.filter(({ authkit }) => authkit);
 
 const byId = new Map(PLATFORMS.map((platform) => [platform.platform, platform]));
 
+/** The platform of an id; undefined for an unknown one. */
 export function findPlatform(platform: string): Platform | undefined {
   return byId.get(platform);
 }
 
+/** A field of the form for platforms with an API key. */
 export interface FormField {
   name: string;
   label: string;
@@ -32,6 +35,7 @@ export function connectionForm({ oauth, name }: Platform): FormField[] {
   return oauth ? [] : [{ name: 'apiKey', label: 'API key', type: 'password', placeholder: `Your ${name} API key` }];
 }
 
+/** Where a platform's mark is served. */
 export function markUrl(root: string, platform: Platform): string {
   return `${root}/marks/${platform.platform}.svg`;
 }

@@ -31,6 +31,7 @@ export const FaultBody = Type.Object(
   },
   { additionalProperties: false },
 );
+/** A fault, and for which of the next calls. */
 export type Fault = Static<typeof FaultBody>;
 
 interface QueuedFault {

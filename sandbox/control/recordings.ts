@@ -6,6 +6,7 @@ const KEPT_BODY_BYTES = 64 * 1024;
 const MAX_RECORDINGS = 1000;
 const MAX_TOTAL_BODY_BYTES = 16 * 1024 * 1024;
 
+/** What the passthrough received, as it came. */
 export interface Recording {
   order: number;
   time: string;

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 
+/** What is kept of a body. */
 export interface Digest {
   sha256: string;
   length: number;

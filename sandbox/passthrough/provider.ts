@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { Target } from './target.js';
 
+/** Headers in order, repeated ones included. */
 export type HeaderPairs = [name: string, value: string][];
 
 /** A call as the simulated provider receives it. */
@@ -20,6 +21,7 @@ export interface ProviderAnswer {
 /** Answers a call, or leaves it to the next provider. */
 export type Provider = (call: ProviderCall) => ProviderAnswer | undefined | Promise<ProviderAnswer>;
 
+/** A provider's answer in JSON. */
 export function json(value: unknown, status = 200, headers: HeaderPairs = []): ProviderAnswer {
   return { status, headers: [['content-type', 'application/json; charset=utf-8'], ...headers], body: Buffer.from(JSON.stringify(value)) };
 }

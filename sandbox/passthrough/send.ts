@@ -3,6 +3,7 @@ import { pipeline } from 'node:stream/promises';
 import type { HeaderPrefix } from '../errors.js';
 import type { ProviderAnswer } from './provider.js';
 
+/** How an answer is sent. */
 export interface SendOptions {
   prefix: HeaderPrefix;
   /** Headers of the simulated API itself: the rate limit. */

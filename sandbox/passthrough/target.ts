@@ -5,8 +5,10 @@ import { ApiError } from '../errors.js';
 import type { SandboxState } from '../state.js';
 import type { Connection } from '../vault/store.js';
 
+/** Where the passthrough begins. */
 export const PASSTHROUGH_ROOT = '/v1/passthrough/';
 
+/** What a passthrough path means. */
 export interface Target {
   connection: Connection;
   platform: string;

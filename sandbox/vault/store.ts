@@ -7,6 +7,7 @@ import type { Environment, IdentityType, Owner } from '../identity.js';
 
 const MAX_CONNECTIONS = 100_000;
 
+/** A state of a connection. */
 export const ConnectionState = Type.Union([
   Type.Literal('operational'),
   Type.Literal('degraded'),
@@ -15,6 +16,7 @@ export const ConnectionState = Type.Union([
 ]);
 export type ConnectionState = Static<typeof ConnectionState>;
 
+/** A connection in the vault. */
 export interface Connection {
   id: string;
   key: string;
@@ -33,6 +35,7 @@ export interface Connection {
   updatedAt: number;
 }
 
+/** What a connection is stored with. */
 export interface NewConnection extends Owner {
   platform: Platform;
   name?: string | undefined;

@@ -7,6 +7,7 @@ import { isPublishable, type Principal } from './principal.js';
 
 /** The kinds of identity the upstream knows (upstream.md, "Issuing an AuthKit token"). */
 export const identityTypes = ['user', 'team', 'organization', 'project'] as const;
+/** A kind of identity. */
 export type IdentityType = (typeof identityTypes)[number];
 
 /** Whose connections: a name of the application's own (1–128 characters) and its kind. */
@@ -17,9 +18,11 @@ export function identityName({ identity, identityType }: { identity: string; ide
   return `${identityType}:${identity}`;
 }
 
+/** An identity in a body or query. */
 export const IdentitySchema = Type.String({
   minLength: 1, maxLength: 128, pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$', description: 'Whose: 1–128 characters, no control characters.',
 });
+/** Its kind. */
 export const IdentityTypeSchema = OneOf(identityTypes, { description: 'The kind of identity; user unless given.' });
 
 /** The members of a JSON body that may name the identity; `user_id` is the guide's word for `identity` of type `user`. */

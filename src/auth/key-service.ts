@@ -28,6 +28,7 @@ export type KeyService = {
   rotate(manager: Principal, id: string, overlapSeconds: number): Promise<IssuedKey>;
 };
 
+/** The service over a store; `now` is the clock that expiry goes by. */
 export function createKeyService(store: KeyStore, now: () => Date = () => new Date()): KeyService {
   const find = async (manager: Principal, id: string): Promise<StoredKey> => {
     const stored = await store.find(id, manager.identity);

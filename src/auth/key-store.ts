@@ -6,6 +6,7 @@ import type { Identity, IdentityType } from './identity.js';
 /** A stored API key: everything but the key. */
 export type StoredKey = Omit<ApiKeyModel, 'identity' | 'identityType'> & { boundTo: Identity | undefined };
 
+/** What a key is stored with; the rest is the database's. */
 export type NewKey = Pick<StoredKey, 'name' | 'digest' | 'hint' | 'scopes' | 'boundTo' | 'expiresAt' | 'allowedOrigins' | 'createdBy'> & { rotatedFrom?: string };
 
 /** API keys in the database. `owner` narrows to the keys bound to that identity. */

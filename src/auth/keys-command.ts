@@ -8,6 +8,7 @@ import { rootPrincipal } from './principal.js';
 import { KeyRequestSchema } from './schemas.js';
 import { ScopeSchema, scopes } from './scopes.js';
 
+/** What `npm run keys` prints when asked for help, or asked wrongly. */
 export const usage = `usage: npm run keys -- COMMAND        (in the image: node dist/keys-cli.js COMMAND)
 
   create --name NAME --scope SCOPE [--scope SCOPE …]

@@ -18,6 +18,7 @@ export type Principal = Readonly<{
   session?: SessionLimits;
 }>;
 
+/** What an AuthKit session narrows its principal to. */
 export type SessionLimits = Readonly<{
   /** The platforms it is for; empty: all. */
   platforms: readonly string[];

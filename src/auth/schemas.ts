@@ -11,6 +11,7 @@ export const OriginsSchema = Type.Array(Type.String({ maxLength: 256, format: 'o
   description: 'The only origins browsers may use it from; any unless given. The widget asks for its token from its own: https://authkit.picaos.com.',
 });
 
+/** The body of `POST /api-keys`. */
 export const KeyRequestSchema = Type.Object({
   name: Type.String({ minLength: 1, maxLength: 128, pattern: printable }),
   scopes: ScopesSchema,
@@ -26,6 +27,7 @@ export const KeyRequestSchema = Type.Object({
   examples: [{ name: 'billing service', scopes: ['connections:read', 'proxy:stripe'], expiresAt: '2030-01-01T00:00:00Z' }],
 });
 
+/** The body of `POST /api-keys/:id/rotate`. */
 export const RotateRequestSchema = Type.Object({
   overlapSeconds: Type.Integer({
     minimum: 0, maximum: 604_800, default: 3600, description: 'How long the old key keeps working; an hour unless given, a week at most.',
@@ -58,6 +60,7 @@ export const IssuedKeySchema = Type.Object({ ...keyMembers, key: Type.String({ d
   $id: 'IssuedApiKey', examples: [{ ...keyExample, key: 'agk_…' }],
 });
 
+/** A page of `GET /api-keys`. */
 export const KeyPageSchema = Type.Object({ rows: Type.Array(Ref(KeySchema)), nextCursor: Nullable(Type.String()) }, {
   examples: [{ rows: [keyExample], nextCursor: null }],
 });

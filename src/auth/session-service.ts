@@ -29,6 +29,7 @@ export type SessionService = {
 
 const sweepIntervalMs = 60_000;
 
+/** The service over a store; `findConnection` looks up what `reconnect` names, `now` is the clock that expiry goes by. */
 export function createSessionService(store: SessionStore, findConnection: FindConnection, now: () => Date = () => new Date()): SessionService {
   let sweepAt = 0;
 

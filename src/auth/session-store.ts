@@ -5,6 +5,7 @@ import type { Identity } from './identity.js';
 /** A stored session: everything but its token. */
 export type StoredSession = AuthkitSessionModel;
 
+/** What a session is stored with; the rest is the database's. */
 export type NewSession = Identity & Pick<StoredSession, 'digest' | 'allowedOrigins' | 'platforms' | 'reconnectId' | 'madeById' | 'expiresAt'>;
 
 /** The key that made a session; null: the root key. */
@@ -21,6 +22,7 @@ export type SessionStore = {
   removeExpired(at: Date): Promise<void>;
 };
 
+/** Sessions in the database. */
 export function createSessionStore(prisma: PrismaClient): SessionStore {
   return {
     create: async (session) => prisma.authkitSession.create({ data: { ...session, createdAt: await databaseNow(prisma) } }),

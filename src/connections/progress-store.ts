@@ -8,6 +8,7 @@ export type Run = { startedAt: Date; finishedAt: Date | null; pausedUntil: Date 
 /** The last run, in the database. */
 export type ProgressStore = { read(): Promise<Run | undefined>; save(run: Run): Promise<void> };
 
+/** The progress in the database, where another replica finds it. */
 export function createProgressStore(prisma: PrismaClient): ProgressStore {
   return {
     async read() {

@@ -13,6 +13,7 @@ export type RunObserver = (run: {
   outcome: 'finished' | 'paused' | 'stopped'; milliseconds: number; resumed: boolean; summary: RunSummary; cause?: unknown;
 }) => void;
 
+/** What a reconciler works with, and how often (milliseconds). */
 export type ReconcilerOptions = {
   store: ConnectionStore;
   progress: ProgressStore;
@@ -45,6 +46,7 @@ export const reconcilerLock = 4_711_002;
 const saveEveryMs = 1_000;
 const pauseMs = 60_000;
 
+/** A reconciler that runs nothing yet. */
 export function createReconciler({ store, progress, vaultFor, tryLock, environment, intervalMs, observe }: ReconcilerOptions): Reconciler {
   const stopping = new AbortController();
   const running = new Set<Promise<unknown>>();

@@ -44,6 +44,7 @@ const GuideBody = Type.Object({
   tags: Type.Optional(TagsSchema),
 }, { additionalProperties: false });
 
+/** The body of `POST /connections`, in either form. */
 export type CreateBody = Static<typeof RecordBody> | Static<typeof GuideBody>;
 
 /** Either form; which one it is shows in `connection_key`, so that errors speak of the form that was meant. */
@@ -55,12 +56,14 @@ export const CreateBodySchema = Type.Unsafe<CreateBody>({
   examples: [recordExample, guideExample],
 });
 
+/** The body of `PATCH /connections/:id`. */
 export const PatchBodySchema = Type.Object({
   name: Type.Optional(Nullable(NameSchema)),
   tags: Type.Optional(TagsSchema),
   metadata: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'Yours to use, 16 KiB of JSON at most; replaces what was there.' })),
 }, { additionalProperties: false, minProperties: 1, examples: [{ name: 'Support inbox', tags: ['support'], metadata: { crmId: 42 } }] });
 
+/** The filters and the page of `GET /connections`. */
 export const ListQuerySchema = Type.Object({
   identity: Type.Optional(IdentitySchema),
   identityType: Type.Optional(IdentityTypeSchema),
@@ -72,6 +75,7 @@ export const ListQuerySchema = Type.Object({
   ...PageQuery,
 }, { additionalProperties: false });
 
+/** The body of `POST /connections/sync`. */
 export const SyncBodySchema = Type.Object(IdentityMembers, { additionalProperties: false, examples: [{ identity: 'ada' }] });
 
 const connectionExample = {
@@ -96,6 +100,7 @@ export const ConnectionSchema = Type.Object({
   lastUsedAt: Nullable(Time),
 }, { $id: 'Connection', examples: [connectionExample] });
 
+/** A page of `GET /connections`. */
 export const ConnectionPageSchema = Type.Object({ rows: Type.Array(Ref(ConnectionSchema)), nextCursor: Nullable(Type.String()) }, {
   examples: [{ rows: [connectionExample], nextCursor: null }],
 });
@@ -104,6 +109,7 @@ const SyncResultSchema = Type.Object({
   created: Type.Integer(), updated: Type.Integer(), removed: Type.Integer(), unchanged: Type.Integer(),
 });
 
+/** The query of `POST /connections/sync`. */
 export const SyncQuerySchema = Type.Object({
   all: Type.Boolean({ default: false, description: 'Every identity instead of one; needs a key that is not bound to one.' }),
 }, { additionalProperties: false });

@@ -39,6 +39,7 @@ export type ConnectionService = {
   choose(platform: string, id: string | undefined, owner: Identity | undefined): Promise<Connection>;
 };
 
+/** The service over a store and the vault; `verification` says whose claims the vault has to confirm. */
 export function createConnectionService(
   store: ConnectionStore, vault: Vault, environment: 'test' | 'live', verification: Verification, refreshState: StateRefresher,
 ): ConnectionService {

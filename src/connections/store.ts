@@ -8,11 +8,13 @@ import { eventOf, eventsOfChange } from './events.js';
 /** A stored connection. */
 export type Connection = UserConnectionModel;
 
+/** What a connection is stored with; the rest is the database's. */
 export type NewConnection = Identity & Pick<Connection, 'key' | 'platform' | 'environment' | 'state' | 'name' | 'tags'>;
 
 /** What a connection can be looked for by; undefined members do not narrow. */
 export type ConnectionFilter = Partial<Pick<Connection, 'identity' | 'identityType' | 'platform' | 'environment' | 'state' | 'key'>> & { tag?: string | undefined };
 
+/** What may change in a stored connection; what is absent stays. */
 export type ConnectionChange = Partial<Pick<Connection, 'name' | 'tags' | 'state' | 'stateReason' | 'identity' | 'identityType'>> & {
   metadata?: Record<string, unknown>;
 };
@@ -49,6 +51,7 @@ export type ConnectionStore = {
 // Prisma gives up on a transaction after 2 s of waiting for a connection and 5 s of work, too soon for a busy database.
 const patience = { maxWait: 10_000, timeout: 15_000 };
 
+/** Connections in the database, each change with its event for webhooks. */
 export function createConnectionStore(prisma: PrismaClient): ConnectionStore {
   return {
     create: (connection) => prisma.$transaction(async (tx) => {

@@ -7,11 +7,13 @@ import { syncConnections, type SyncResult } from './sync.js';
 /** How far a walk over all identities is: the sums of their syncs, how many failed, and where it continues. */
 export type WalkProgress = SyncResult & { identities: number; failed: number; last: Identity | undefined };
 
+/** The progress of a walk that has not begun. */
 export const nowhere: WalkProgress = { identities: 0, created: 0, updated: 0, removed: 0, unchanged: 0, failed: 0, last: undefined };
 
 /** A walk ends at the last identity, or pauses because the upstream fails (with the last of its problems). */
 export type WalkResult = { progress: WalkProgress; pausedBy: Problem | undefined };
 
+/** What to walk, from where, until when, and who is told. */
 export type WalkOptions = {
   store: ConnectionStore;
   vault: Vault;

@@ -1,5 +1,6 @@
 import { Counter, type Metric, type Registry } from 'prom-client';
 
+/** Label names and values of one series. */
 export type Labels = Readonly<Record<string, string | number>>;
 type Naming = { name: string; help: string; registry: Registry };
 

@@ -2,6 +2,7 @@ import type { Prisma } from './database.js';
 
 /** What an application can be told of. */
 export const eventTypes = ['connection.created', 'connection.updated', 'connection.state_changed', 'connection.deleted'] as const;
+/** What may happen to a connection. */
 export type EventType = (typeof eventTypes)[number];
 
 /** Something that happened to a connection. `data` is what receivers see: nothing secret may be in it. */

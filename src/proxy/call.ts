@@ -12,6 +12,7 @@ import { Relay, type RelayCall, type RelayDependencies } from './relay.js';
 import { BoundedBody, type RequestBody, takeBody } from './request-body.js';
 import { requestHeaders } from './request-headers.js';
 
+/** What serving a proxied call takes. */
 export type ProxyDependencies = PlanDependencies & RelayDependencies & {
   admission: Admission;
   metrics: ProxyMetrics;

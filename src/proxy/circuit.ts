@@ -1,5 +1,6 @@
 import { Problem } from '../errors.js';
 
+/** Closed: calls pass. Open: none does. Half-open: one at a time, as a probe. */
 export type CircuitState = 'closed' | 'open' | 'half-open';
 
 /**
@@ -25,6 +26,7 @@ const halfMs = 5_000;
 const minFailures = 20;
 const openMs = 5_000;
 
+/** A closed circuit. */
 export function createCircuit(now: () => number = Date.now): Circuit {
   // Two halves, so that a burst of failures is always weighed against at least five seconds of answers.
   let current = newHalf();

@@ -24,6 +24,7 @@ export type IdempotencyStore = {
 const lease = Prisma.sql`now() + interval '15 seconds'`;
 const life = Prisma.sql`now() + interval '24 hours'`;
 
+/** Idempotency keys in the database, where every replica sees them. */
 export function createIdempotencyStore(prisma: PrismaClient): IdempotencyStore {
   return {
     async claim(owner, key, fingerprint) {

@@ -13,6 +13,7 @@ export type Outcome = 'provider' | 'upstream' | 'gateway' | 'caller_gone' | 'bro
  */
 export type CallRecord = { platform: string | undefined; method: string; outcome: Outcome; attempts: number; upstreamMs: number; ownMs: number; replayed: boolean };
 
+/** Counts and times the calls that are over. */
 export type ProxyMetrics = { record(call: CallRecord): void };
 
 const ownSeconds = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1];

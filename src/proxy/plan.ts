@@ -13,6 +13,7 @@ export type Plan = Readonly<{
   target: string;
 }>;
 
+/** How a plan finds its connection and its action. */
 export type PlanDependencies = {
   /** Which connection? See ConnectionService.choose. */
   choose: Choose;

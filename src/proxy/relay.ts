@@ -27,6 +27,7 @@ const ownAnswerBytes = 64 * 1024;
 /** What is sent, over which connection, and whose that is. */
 export type RelayCall = PassthroughCall & { connectionId: string; owner: string };
 
+/** What relaying a call takes; `timeoutMs` is the time to response headers, retries included. */
 export type RelayDependencies = {
   passthrough: Passthrough;
   circuit: Circuit;

@@ -16,6 +16,7 @@ const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** Counts calls and decides whether one more retry is within the budget. */
 export type RetryBudget = { call(): void; spend(kind: 'trouble' | 'stale'): boolean };
 
+/** A full budget. */
 export function createRetryBudget(): RetryBudget {
   const saved = { trouble: reserve, stale: reserve };
   return {
@@ -32,7 +33,7 @@ export function createRetryBudget(): RetryBudget {
 }
 
 /** One attempt that did not succeed. */
-export type Outcome = {
+export type FailedAttempt = {
   method: string;
   hasBody: boolean;
   /** How many attempts were made, this one included. */
@@ -46,18 +47,18 @@ export type Outcome = {
  * GET, HEAD and OPTIONS without a body, and any method of which no byte has left. Full jitter; `Retry-After` is waited
  * for when it is at most 10 seconds and ends before the deadline.
  */
-export function retryDelay(outcome: Outcome, budget: RetryBudget, random: () => number = Math.random): number | undefined {
-  if (outcome.attempts > maxRetries) return undefined;
-  const safe = safeMethods.has(outcome.method) && !outcome.hasBody;
-  if ('status' in outcome) {
-    if (!safe || !retriedStatuses.has(outcome.status)) return undefined;
-    const asked = (retryAfterSeconds(outcome.retryAfter) ?? 0) * 1000;
+export function retryDelay(failed: FailedAttempt, budget: RetryBudget, random: () => number = Math.random): number | undefined {
+  if (failed.attempts > maxRetries) return undefined;
+  const safe = safeMethods.has(failed.method) && !failed.hasBody;
+  if ('status' in failed) {
+    if (!safe || !retriedStatuses.has(failed.status)) return undefined;
+    const asked = (retryAfterSeconds(failed.retryAfter) ?? 0) * 1000;
     if (asked > longestRetryAfterMs) return undefined;
-    return within(Math.max(asked, jitter(outcome.attempts, random)), outcome.remainingMs, budget);
+    return within(Math.max(asked, jitter(failed.attempts, random)), failed.remainingMs, budget);
   }
-  if (outcome.sent && (!safe || outcome.timedOut)) return undefined;
-  if (outcome.stale) return budget.spend('stale') ? 0 : undefined;
-  return within(jitter(outcome.attempts, random), outcome.remainingMs, budget);
+  if (failed.sent && (!safe || failed.timedOut)) return undefined;
+  if (failed.stale) return budget.spend('stale') ? 0 : undefined;
+  return within(jitter(failed.attempts, random), failed.remainingMs, budget);
 }
 
 function jitter(attempts: number, random: () => number): number {

@@ -3,6 +3,7 @@ import { addUpstreamTime, currentTrace } from '../observability/request-log.js';
 import { invalidResponse, problemForFailure, problemForStatus } from './errors.js';
 import { type RateLimit, readRateLimit } from './rate-limit.js';
 
+/** Where the upstream is, and how it is spoken to. */
 export type UpstreamOptions = {
   /** Root, without a trailing slash. */
   baseUrl: string;
@@ -12,6 +13,7 @@ export type UpstreamOptions = {
   timeoutMs: number;
 };
 
+/** What is special about one call. */
 export type UpstreamRequest = {
   query?: Record<string, string | number | undefined>;
   body?: unknown;
@@ -32,6 +34,7 @@ export type UpstreamClient = {
 
 const maxAnswerBytes = 64 * 1024 * 1024;
 
+/** A client with sockets of its own. */
 export function createUpstreamClient({ baseUrl, secretKey, headerPrefix, timeoutMs }: UpstreamOptions): UpstreamClient {
   const { origin, pathname } = new URL(baseUrl);
   const root = pathname.replace(/\/+$/, '');

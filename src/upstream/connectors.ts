@@ -9,6 +9,7 @@ export const ConnectorSchema = Type.Object({
   platform: Type.String(),
   category: Type.Optional(Type.Union([Type.String(), Type.Null()])),
 }, { additionalProperties: true });
+/** One such connector. */
 export type Connector = Static<typeof ConnectorSchema> & Record<string, unknown>;
 
 const Page = Type.Object({ rows: Type.Array(ConnectorSchema), pages: Type.Optional(Type.Integer({ minimum: 0, maximum: 100 })) });

@@ -7,6 +7,7 @@ const minute = 60_000;
 const usual = { limit: 300, windowMs: minute };
 const attempts = 3;
 
+/** How fast paced calls go; the clock and the wait are those of tests. */
 export type Pace = {
   /** Largest part of the upstream's rate limit that paced calls may use together, between 0 and 1. */
   share: number;

@@ -6,6 +6,7 @@ import type { StreamedBody } from './http/upload.js';
 
 export type { AnswerHandler };
 
+/** Where the upstream is, and how it is spoken to. */
 export type PassthroughOptions = {
   /** Root of the upstream, without a trailing slash. */
   baseUrl: string;
@@ -48,6 +49,7 @@ export type Passthrough = {
   close(): Promise<void>;
 };
 
+/** A passthrough with sockets of its own. */
 export function createPassthrough({ baseUrl, secretKey, headerPrefix, timeoutMs, connections }: PassthroughOptions): Passthrough {
   const { origin, pathname } = new URL(baseUrl);
   const root = `${pathname.replace(/\/+$/, '')}/v1/passthrough`;

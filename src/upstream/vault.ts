@@ -7,6 +7,7 @@ import { invalidResponse } from './errors.js';
 
 /** State of a connection as the upstream tells it (upstream.md, "Vault"). */
 export const connectionStates = ['operational', 'degraded', 'failed', 'unknown'] as const;
+/** What the vault says of a connection. */
 export type ConnectionState = (typeof connectionStates)[number];
 
 /** A vault row, the same for the hosted and the open-source shape. */
@@ -62,6 +63,7 @@ type Page = Static<typeof Page>;
 const pageSize = 100;
 const maxPages = 1000;
 
+/** The vault behind a client, paced or not. */
 export function createVault(upstream: Pick<UpstreamClient, 'call'>): Vault {
   const fetchPage = async (query: Record<string, string | number | undefined>): Promise<Page> => {
     const { body } = await upstream.call('GET', '/v1/vault/connections', { query });

@@ -6,6 +6,7 @@ import { waitAfter, waits } from './waits.js';
 /** Told of every attempt. */
 export type AttemptObserver = (delivery: ClaimedDelivery, outcome: 'delivered' | 'failed' | 'parked', result: AttemptResult) => void;
 
+/** What a dispatcher works with, and its limits. */
 export type DispatcherOptions = {
   queue: DeliveryQueue;
   send: Sender;
@@ -32,6 +33,7 @@ export type Dispatcher = {
   stop(): Promise<void>;
 };
 
+/** A dispatcher that sends nothing until it is pumped. */
 export function createDispatcher({
   queue, send, observe, onError, schedule = waits, concurrency = 64, perWebhook = 4, graceMs = 3_000,
 }: DispatcherOptions): Dispatcher {

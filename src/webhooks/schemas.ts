@@ -6,12 +6,14 @@ const UrlSchema = Type.String({ minLength: 1, maxLength: 2048, description: 'htt
 const EventsSchema = Type.Array(OneOf(eventTypes), { maxItems: eventTypes.length, uniqueItems: true, description: 'What it is told; everything when empty.' });
 const DescriptionSchema = Nullable(Type.String({ maxLength: 256, pattern: printable }));
 
+/** The body of `POST /webhooks`. */
 export const WebhookRequestSchema = Type.Object({
   url: UrlSchema,
   events: Type.Optional(EventsSchema),
   description: Type.Optional(DescriptionSchema),
 }, { additionalProperties: false, examples: [{ url: 'https://app.example.com/hooks/connections', events: ['connection.state_changed'] }] });
 
+/** The body of `PATCH /webhooks/:id`. */
 export const WebhookChangeSchema = Type.Object({
   url: Type.Optional(UrlSchema),
   events: Type.Optional(EventsSchema),
@@ -46,15 +48,18 @@ export const WebhookWithSecretSchema = Type.Object({
   ...webhookMembers, secret: Type.Optional(Type.String({ description: 'The signing secret, when this answer made it. It is not shown again.' })),
 }, { $id: 'WebhookWithSecret', examples: [{ ...webhookExample, secret: 'whsec_…' }] });
 
+/** A page of `GET /webhooks`. */
 export const WebhookPageSchema = Type.Object({ rows: Type.Array(WebhookSchema), nextCursor: Nullable(Type.String()) }, {
   examples: [{ rows: [webhookExample], nextCursor: null }],
 });
 
+/** The filter and the page of `GET /webhooks/:id/deliveries`. */
 export const DeliveryQuerySchema = Type.Object({
   status: Type.Optional(OneOf(['pending', 'delivered', 'parked'])),
   ...PageQuery,
 }, { additionalProperties: false });
 
+/** `:id` and `:delivery` in a path. */
 export const DeliveryParams = Type.Object({ id: Type.String({ format: 'uuid' }), delivery: Type.String({ format: 'uuid' }) });
 
 const deliveryExample = {
@@ -79,6 +84,7 @@ export const DeliverySchema = Type.Object({
   createdAt: Time,
 }, { $id: 'WebhookDelivery', examples: [deliveryExample] });
 
+/** A page of deliveries. */
 export const DeliveryPageSchema = Type.Object({ rows: Type.Array(DeliverySchema), nextCursor: Nullable(Type.String()) }, {
   examples: [{ rows: [deliveryExample], nextCursor: null }],
 });

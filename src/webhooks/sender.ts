@@ -5,6 +5,7 @@ import type { AttemptResult, ClaimedDelivery } from './queue.js';
 import { signedHeaders } from './secret.js';
 import { before, resolveTarget, type Target, type TargetRules } from './target.js';
 
+/** Where deliveries may go, and how long one may take. */
 export type SenderOptions = TargetRules & {
   /** Limit of one attempt, from the look-up to the end of the answer. */
   timeoutMs?: number;

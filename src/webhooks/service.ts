@@ -4,6 +4,7 @@ import { generateSecret } from './secret.js';
 import type { Delivery, DeliveryStatus, Webhook, WebhookChange, WebhookStore } from './store.js';
 import { resolveTarget, type TargetRules } from './target.js';
 
+/** A webhook as it is asked for. */
 export type WebhookRequest = { url: string; events: string[]; description: string | null };
 type Page<Row> = { rows: Row[]; nextCursor: string | null };
 
@@ -21,6 +22,7 @@ export type WebhookService = {
   retry(id: string, delivery: string): Promise<Delivery>;
 };
 
+/** The service over a store; `targets` says where webhooks may point. */
 export function createWebhookService(store: WebhookStore, targets: TargetRules): WebhookService {
   const get = async (id: string): Promise<Webhook> => (await store.find(id)) ?? notFound();
   const checked = async (url: string): Promise<string> => {

@@ -4,13 +4,17 @@ import { after, newestFirst, type Position } from '../persistence/keyset.js';
 
 /** A stored webhook. Its secrets are kept as they are, because signing needs them: no answer and no log may show them. */
 export type Webhook = WebhookModel;
+/** What a webhook is stored with; the rest is the database's. */
 export type NewWebhook = Pick<Webhook, 'url' | 'events' | 'description' | 'secret'>;
+/** What may change in a stored webhook; what is absent stays. */
 export type WebhookChange = Partial<Pick<Webhook, 'url' | 'events' | 'description' | 'active'>>;
 
 /** A secret that takes the current one's place; that one goes on signing until `previousUntil`. */
 export type Rotation = { secret: string; previousUntil: Date };
 
+/** Where a delivery is: still to be sent, sent, or given up after a day of trying. */
 export type DeliveryStatus = 'pending' | 'delivered' | 'parked';
+/** A delivery with its event's type. */
 export type Delivery = Omit<WebhookDeliveryModel, 'sequence' | 'lease'> & { event: { type: string } };
 
 /** Webhooks and their deliveries in the database. */
@@ -28,6 +32,7 @@ export type WebhookStore = {
   retry(webhookId: string, id: string): Promise<boolean>;
 };
 
+/** Webhooks in the database. */
 export function createWebhookStore(prisma: PrismaClient): WebhookStore {
   const shown = { omit: { sequence: true, lease: true }, include: { event: { select: { type: true } } } } as const;
   return {

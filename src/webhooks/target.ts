@@ -5,8 +5,10 @@ import { Problem } from '../errors.js';
 
 /** Looks a host's addresses up; rejects as `dns.lookup` does. */
 export type Resolve = (hostname: string) => Promise<Address[]>;
+/** One address of a name, as `dns.lookup` gives it. */
 export type Address = { address: string; family: number };
 
+/** Where webhooks may go, and how names are looked up. */
 export type TargetRules = {
   /** Let private, link-local and loopback addresses through, and loopback without TLS. */
   allowPrivate: boolean;

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
 import { createCircuit } from '../../src/proxy/circuit.js';
-import { createRetryBudget, type Outcome, retryDelay } from '../../src/proxy/retry.js';
+import { createRetryBudget, type FailedAttempt, retryDelay } from '../../src/proxy/retry.js';
 import { openTestDatabase } from '../helpers/database.js';
 import { type Gateway, startGateway } from '../helpers/gateway.js';
 import { startUpstream, storeConnection } from '../helpers/upstream.js';
@@ -115,7 +115,7 @@ t.test('when all kept-alive sockets have gone stale, a retry takes a new one', a
 
 t.test('the budget: at most a tenth of the calls and a small reserve', async (t) => {
   const budget = createRetryBudget();
-  const outcome: Outcome = { method: 'GET', hasBody: false, attempts: 1, remainingMs: 1_000, status: 503, retryAfter: undefined };
+  const outcome: FailedAttempt = { method: 'GET', hasBody: false, attempts: 1, remainingMs: 1_000, status: 503, retryAfter: undefined };
   let retries = 0;
   for (let i = 0; i < 1_000; i += 1) {
     budget.call();
@@ -125,8 +125,8 @@ t.test('the budget: at most a tenth of the calls and a small reserve', async (t)
 });
 
 t.test('full jitter, Retry-After as a date, and the deadline', async (t) => {
-  const base: Outcome = { method: 'GET', hasBody: false, attempts: 1, remainingMs: 20_000, status: 503, retryAfter: undefined };
-  const delay = (change: object, random = 0.5) => retryDelay({ ...base, ...change } as Outcome, createRetryBudget(), () => random);
+  const base: FailedAttempt = { method: 'GET', hasBody: false, attempts: 1, remainingMs: 20_000, status: 503, retryAfter: undefined };
+  const delay = (change: object, random = 0.5) => retryDelay({ ...base, ...change } as FailedAttempt, createRetryBudget(), () => random);
   t.equal(delay({}), 50);
   t.equal(delay({}, 0), 0);
   t.equal(delay({ attempts: 2 }), 100);

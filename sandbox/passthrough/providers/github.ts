@@ -13,6 +13,7 @@ function repository(id: number, name: string, description: string, language: str
   };
 }
 
+/** A little of GitHub's API. */
 export const github = routed([
   {
     method: 'GET',

@@ -10,6 +10,7 @@ function message(id: string, from: string, subject: string, snippet: string) {
   return { id, from, subject, snippet };
 }
 
+/** A little of Gmail's API. */
 export const gmail = routed([
   {
     method: 'GET',

@@ -8,6 +8,7 @@ function event(id: string, summary: string, inHours: number) {
   return { kind: 'calendar#event', id, status: 'confirmed', summary, start: at(start), end: at(start + HOUR_MS) };
 }
 
+/** A little of Google Calendar's API. */
 export const googleCalendar = routed([
   {
     method: 'GET',

@@ -10,6 +10,7 @@ function contact(id: string, properties: Record<string, unknown>) {
   return { id, properties, createdAt: '2025-04-02T09:12:00.000Z', updatedAt: '2025-06-17T14:30:00.000Z', archived: false };
 }
 
+/** A little of HubSpot's API. */
 export const hubspot = routed([
   {
     method: 'GET',

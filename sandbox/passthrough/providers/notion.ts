@@ -4,6 +4,7 @@ function page(id: string, title: string) {
   return { object: 'page', id, url: `https://notion.example/${id}`, properties: { title: { type: 'title', title: [{ plain_text: title }] } } };
 }
 
+/** A little of Notion's API. */
 export const notion = routed([
   {
     method: 'POST',

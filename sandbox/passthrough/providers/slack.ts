@@ -1,5 +1,6 @@
 import { bodyFields, routed } from './route.js';
 
+/** A little of Slack's API. */
 export const slack = routed([
   {
     method: 'GET',

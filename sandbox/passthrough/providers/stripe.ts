@@ -9,6 +9,7 @@ function customer(id: string, name: unknown, email: unknown) {
   return { id, object: 'customer', created: 1_748_736_000, currency: 'usd', balance: 0, delinquent: false, name, email, livemode: false };
 }
 
+/** A little of Stripe's API. */
 export const stripe = routed([
   { method: 'GET', path: /\/customers$/, answer: () => ({ object: 'list', url: '/v1/customers', has_more: false, data: CUSTOMERS }) },
   { method: 'GET', path: /\/customers\/([^/]+)$/, answer: ([id = '']) => CUSTOMERS.find((row) => row.id === id) ?? { ...CUSTOMERS[0], id } },

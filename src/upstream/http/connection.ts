@@ -20,6 +20,7 @@ export type ConnectionOwner = {
   gone(connection: Connection): void;
 };
 
+/** How often deadlines are looked at: the resolution of every one of them, in milliseconds. */
 export const tickMs = 50;
 const defaultIdleMs = 4_000;
 

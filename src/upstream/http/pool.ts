@@ -4,6 +4,7 @@ import { Connection, type ConnectionOwner, tickMs } from './connection.js';
 import { HttpError } from './errors.js';
 import { type AnswerHandler, Exchange, type HttpRequest } from './exchange.js';
 
+/** How many connections, and how patient (milliseconds). */
 export type PoolOptions = {
   /** Connections at most; calls beyond wait in line. */
   connections: number;
