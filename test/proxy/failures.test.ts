@@ -48,7 +48,7 @@ t.test('unreachable, silent, and broken off before and in the middle of the body
     if (request.url!.endsWith('reset')) return void response.destroy();
     response.writeHead(200, { 'x-pica-passthrough-a': 'b', 'content-length': 100 });
     response.write('half', () => {
-      if (request.url!.endsWith('cut')) setTimeout(() => response.destroy(), 50);
+      if (request.url!.endsWith('cut')) setTimeout(() => response.destroy(), 500);
     });
   });
   const gateway = await startGateway(t, upstream.url, { PROXY_TIMEOUT_MS: '300' }, database);
@@ -67,7 +67,7 @@ t.test('unreachable, silent, and broken off before and in the middle of the body
 
 t.test('half an answer never passes for a whole one, not even where its end is that of the connection', async (t) => {
   const upstream = await startUpstream(t, (_request, response) => {
-    response.writeHead(200, { 'x-pica-passthrough-a': 'b' }).write('half', () => setTimeout(() => response.destroy(), 50));
+    response.writeHead(200, { 'x-pica-passthrough-a': 'b' }).write('half', () => setTimeout(() => response.destroy(), 500));
   });
   const gateway = await startGateway(t, upstream.url, {}, database);
   const socket = open(gateway.url);

@@ -144,7 +144,7 @@ t.test('what may have been done is unknown, and never sent again; what was certa
     if (request.url!.endsWith('/reset')) return void response.destroy();
     if (request.url!.endsWith('/cut')) {
       response.writeHead(200, { 'x-pica-passthrough-a': 'b', 'content-length': 10 });
-      return void response.write('half', () => setTimeout(() => response.destroy(), 20));
+      return void response.write('half', () => setTimeout(() => response.destroy(), 500));
     }
     if (request.url!.endsWith('/limited') && call === 3) return void response.writeHead(429).end();
     if (request.url!.endsWith('/500')) return void response.writeHead(500, { 'x-pica-passthrough-a': 'b' }).end('provider');

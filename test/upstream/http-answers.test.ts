@@ -151,7 +151,7 @@ t.test('an answer that ends early is an error after its headers; one without a l
     const call = await send(openPool(t, url));
     t.match([call.status, call.error?.code, call.ends], [200, code, 1], rest);
   }
-  const { url } = await startAnswering(t, (socket) => void socket.write(`${status}x: y\r\n\r\nhello`, () => setTimeout(() => socket.resetAndDestroy(), 20)));
+  const { url } = await startAnswering(t, (socket) => void socket.write(`${status}x: y\r\n\r\nhello`, () => setTimeout(() => socket.resetAndDestroy(), 300)));
   t.match(await send(openPool(t, url)), { body: 'hello', error: { code: 'UND_ERR_SOCKET', stale: false } }, 'a reset is no end');
 });
 
