@@ -28,14 +28,14 @@ const pagesAtOnce = 3;
 
 /**
  * Every action of a platform (upstream.md, "Catalogue"): the knowledge rows, which have ids and paths, joined with the
- * rows of available-actions. The upstream may have no knowledge (404), and available-actions may fail, but not both. Knowledge
- * that fails rejects too, unless the other rows have ids and paths: actions that cannot be called must not take the place
- * of those that can. Rows of other platforms are dropped: their ids would send this platform's credential to another's host.
+ * rows of available-actions. Either may be unknown to the upstream (404): then it has none. Available-actions may fail where
+ * there is knowledge; knowledge that fails rejects, unless the other rows have ids and paths: actions that cannot be called
+ * must not take the place of those that can. Rows of other platforms are dropped: their ids would send this platform's credential to another's host.
  */
 export async function fetchActions(upstream: UpstreamClient, platform: string): Promise<Action[]> {
   const [knowledge, available] = await Promise.allSettled([
-    allRows(upstream, '/v1/knowledge', { connectionPlatform: platform }, [404]),
-    allRows(upstream, `/v1/available-actions/${encodeURIComponent(platform)}`, {}, []),
+    allRows(upstream, '/v1/knowledge', { connectionPlatform: platform }),
+    allRows(upstream, `/v1/available-actions/${encodeURIComponent(platform)}`, {}),
   ]);
   const actions = new Map<string, Action>();
   for (const result of [knowledge, available]) {
@@ -57,15 +57,15 @@ export async function fetchActions(upstream: UpstreamClient, platform: string): 
   return found;
 }
 
-/** The rows of all pages; undefined where the first one is answered with one of the statuses in `absent`. */
-async function allRows(upstream: UpstreamClient, path: string, query: Record<string, string>, absent: readonly number[]): Promise<Static<typeof Row>[] | undefined> {
+/** The rows of all pages; undefined where there are none to be had (404). */
+async function allRows(upstream: UpstreamClient, path: string, query: Record<string, string>): Promise<Static<typeof Row>[] | undefined> {
   const pageOf = async (page: number, accept: readonly number[] = []): Promise<Static<typeof Page> | undefined> => {
     const { status, body } = await upstream.call('GET', path, { query: { ...query, limit: pageSize, page }, accept });
     if (accept.includes(status)) return undefined;
     if (!Value.Check(Page, body)) throw invalidResponse('it is not a page of actions');
     return body;
   };
-  const first = await pageOf(1, absent);
+  const first = await pageOf(1, [404]);
   if (!first) return undefined;
   const { rows, total = 0, pages } = first;
   const last = Math.min(maxPages, pages ?? maxPages);

@@ -20,10 +20,11 @@ const known = { _id: 'list', title: 'List', method: 'GET', path: '/messages', co
 const named = { title: 'List', key: 'k', method: 'GET', platform: 'gmail' };
 const one = (row: unknown) => (): Rows => ({ rows: [row], pages: 1 });
 
-t.test('the two lists are joined; either may be missing, but not both', async (t) => {
+t.test('the two lists are joined; either may fail, but not both', async (t) => {
   t.match(await fetchActions(upstreamOf(one(known), one(named)), 'gmail'), [{ id: 'list', path: '/messages', key: 'k' }]);
   t.match(await fetchActions(upstreamOf(one(known), () => 500), 'gmail'), [{ id: 'list', key: undefined }]);
   t.match(await fetchActions(upstreamOf(() => 404, one(named)), 'gmail'), [{ id: undefined, key: 'k' }]);
+  t.same(await fetchActions(upstreamOf(() => 404, () => 404), 'gmail'), [], 'unknown to both, it has none, and nobody need be told');
   for (const status of [404, 500]) await t.rejects(fetchActions(upstreamOf(() => status, () => 500), 'gmail'), { message: 'status 500' });
 });
 
