@@ -12,7 +12,8 @@ t.setTimeout(300_000);
 async function untilListening(databaseUrl: string, gateways: number): Promise<void> {
   const client = new pg.Client({ connectionString: databaseUrl });
   await client.connect();
-  const listening = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'authkit-gateway listener' AND query LIKE 'LISTEN %' AND state = 'idle'";
+  // The second one is the heartbeat of a session that listens already.
+  const listening = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'authkit-gateway listener' AND query ~ '^(LISTEN|SELECT 1)' AND state = 'idle'";
   while ((await client.query(listening)).rowCount! < gateways) await wait(20);
   await client.end();
 }
