@@ -31,7 +31,7 @@ try {
   const chosen = contenders.filter(({ name }) => name === 'bare' || !values.contenders || values.contenders.split(',').includes(name));
   for (const [i, load] of loads.filter(({ name }) => !values.only || name === values.only).entries()) {
     // Cold code costs several times warm code, and the first load pays for what all of them share.
-    for (const contender of chosen) await measure(directory, load, contender, i === 0 ? 5 : 1);
+    for (const contender of chosen) await measure(directory, load, contender, i === 0 ? 6 : 3);
     const results = new Map<string, Result[]>(chosen.map(({ name }) => [name, []]));
     for (let round = 0; round < Number(values.rounds); round += 1) {
       for (const contender of chosen) results.get(contender.name)!.push(await measure(directory, load, contender, seconds));
