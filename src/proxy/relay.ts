@@ -88,7 +88,8 @@ export class Relay implements AttemptListener {
     this.#response.on('close', this.#onCallerGone);
     // An answer that waits for the one before it on its connection does not hear of the connection's end.
     this.#queued = !this.#response.socket;
-    if (this.#queued) request.raw.socket.on('close', this.#onCallerGone);
+    // They are as many as stand in line, and no leak, which Node would warn of.
+    if (this.#queued) request.raw.socket.setMaxListeners(0).on('close', this.#onCallerGone);
   }
 
   get over(): boolean {

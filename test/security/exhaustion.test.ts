@@ -61,6 +61,22 @@ t.test('a caller that goes away is noticed, also when its calls were waiting for
   t.equal(await inFlight(gateway), '0');
 });
 
+t.test('a long line of calls on one connection is answered, and none of Node\'s warnings', async (t) => {
+  const upstream = await startOkUpstream(t);
+  const gateway = await startGateway(t, upstream.url, {}, database);
+  const warnings: string[] = [];
+  const warn = ({ name }: Error): void => void warnings.push(name);
+  process.on('warning', warn);
+  t.teardown(() => process.off('warning', warn));
+  const socket = open(gateway.url);
+  let heard = '';
+  socket.on('data', (chunk: Buffer) => (heard += chunk.toString()));
+  socket.write(ask('GET', 'x').repeat(30) + ask('GET', 'x', 'connection: close\r\n'));
+  await once(socket, 'close');
+  t.equal(heard.split('HTTP/1.1 200 OK').length - 1, 31);
+  t.same(warnings, []);
+});
+
 t.test('an answer that nobody waits for any more and that does not end gives its socket up', async (t) => {
   const upstream = await startRaw(t, (socket) => void socket.on('data', (data: Buffer) => {
     if (/\/ok /.test(data.toString())) return void socket.write('HTTP/1.1 200 OK\r\nx-pica-passthrough-a: b\r\ncontent-length: 2\r\n\r\nok');
