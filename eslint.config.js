@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', 'src/persistence/generated/', '.tap/', 'data/'] },
+  { ignores: ['dist/', 'node_modules/', 'src/persistence/generated/', '.tap/', '.test-build/', 'data/'] },
   ...tseslint.configs.recommended,
   {
     linterOptions: { reportUnusedDisableDirectives: 'error' },

@@ -60,7 +60,7 @@ import { createTokenSource } from './upstream/token-source.js';
 import { tracePassthrough } from './upstream/traced-passthrough.js';
 import { createVault } from './upstream/vault.js';
 import { quietSockets } from './quiet-sockets.js';
-import { buildValidator } from './validators.js';
+import { buildSerializer, buildValidator } from './validators.js';
 import { createDispatcher } from './webhooks/dispatcher.js';
 import { delivering } from './webhooks/delivering.js';
 import { observeAttempts } from './webhooks/metrics.js';
@@ -80,7 +80,7 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
     genReqId: requestIds(masker([config.adminApiKey, config.secretKey])),
     childLoggerFactory: lazyChild,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
-    schemaController: { compilersFactory: { buildValidator } },
+    schemaController: { compilersFactory: { buildSerializer, buildValidator } },
     bodyLimit: 1024 * 1024,
     frameworkErrors: answerFrameworkError,
     rewriteUrl: (request) => routableUrl(request.url!),

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
+import { programArguments } from '../helpers/process.js';
 import { cacheKeys } from '../../src/auth/cached-keys.js';
 import { createKeyService } from '../../src/auth/key-service.js';
 import { createKeyStore } from '../../src/auth/key-store.js';
@@ -84,7 +85,7 @@ t.test('what makes no sense is refused, and says why', async (t) => {
 t.test('as a process, on a database that no server has opened yet', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'keys-cli-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
-  const run = (...args: string[]) => promisify(execFile)(process.execPath, ['--import', 'tsx', 'src/keys-cli.ts', ...args], {
+  const run = (...args: string[]) => promisify(execFile)(process.execPath, [...programArguments('src/keys-cli.ts'), ...args], {
     env: { PATH: process.env['PATH'], DATA_DIR: directory },
   });
   t.match((await run('create', '--name', 'first', '--scope', 'api-keys:manage')).stdout, /^agk_/m);

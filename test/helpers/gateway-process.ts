@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Test } from 'tap';
 import { rootKey, secretKey } from './gateway.js';
+import { programArguments } from './process.js';
 
 /** A gateway in a process of its own, which a test can kill. */
 export type GatewayProcess = {
@@ -17,7 +18,7 @@ export type GatewayProcess = {
  * it listens; killed when the test ends.
  */
 export async function startGatewayProcess(t: Test, databaseUrl: string | undefined, upstream: string, env: Record<string, string> = {}): Promise<GatewayProcess> {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'src/server.ts'], {
+  const child = spawn(process.execPath, programArguments('src/server.ts'), {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       PATH: process.env['PATH'], HOST: '127.0.0.1', PORT: '0', ...(databaseUrl ? { DATABASE_URL: databaseUrl } : {}), PICA_BASE_URL: upstream, PICA_SECRET_KEY: secretKey,

@@ -2,14 +2,21 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 
 /** A program of ours running as a process of its own; `output` is everything it has printed so far. */
 export type Program = { child: ChildProcess; output(): string; exit: Promise<number | null> };
 
+/** Node's arguments that run a program of the clone (`src/server.ts`): compiled where the test is compiled, else through tsx. */
+export function programArguments(file: string): string[] {
+  const compiled = import.meta.url.endsWith('.js') && file.startsWith('src/');
+  return compiled ? [fileURLToPath(new URL(`../../${file.slice(0, -3)}.js`, import.meta.url))] : ['--import', 'tsx', file];
+}
+
 /** Starts a TypeScript file with exactly this environment (and PATH), in the clone unless `cwd` is another one; kills it when the test ends. */
 export function runProgram(t: Test, file: string, env: Record<string, string>, args: string[] = [], cwd = process.cwd()): Program {
-  const child = spawn(process.execPath, ['--import', 'tsx', file, ...args], { cwd, env: { PATH: process.env['PATH'], ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [...programArguments(file), ...args], { cwd, env: { PATH: process.env['PATH'], ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   let text = '';
   child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()));

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { extname } from 'node:path';
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -298,7 +299,7 @@ t.test('close ends calls in every phase, once, and later ones too', async (t) =>
 t.test('a call holds the process, an idle connection does not', async (t) => {
   const { url } = await startAnswering(t, (socket) => void setTimeout(() => socket.write(good), 500));
   const script = `
-    const { Pool } = await import(${JSON.stringify(new URL('../../src/upstream/http/pool.ts', import.meta.url).href)});
+    const { Pool } = await import(${JSON.stringify(new URL(`../../src/upstream/http/pool${extname(import.meta.url)}`, import.meta.url).href)});
     const pool = new Pool(${JSON.stringify(url)}, { connections: 1, connectTimeoutMs: 9_000, bodyTimeoutMs: 9_000 });
     let began;
     pool.send({ method: 'GET', path: '/', headers: [], body: null, headersTimeoutMs: 9_000 }, {
