@@ -12,19 +12,23 @@ export type JsonBodyOptions = { deadlineMs?: number };
 /**
  * JSON bodies, with one leniency: a request that says `application/json` and sends nothing has no body, instead of a
  * malformed one (fetch wrappers set the header on every call), and no body counts as `{}`. `__proto__` and `constructor.prototype`
- * are refused, and so are unpaired surrogates: neither UTF-8 nor the database holds them (RFC 8259 §8.2). A body that is not
- * all there by the deadline is 408 `request_timeout`.
+ * are refused, and so are unpaired surrogates: neither UTF-8 nor the database holds them (RFC 8259 §8.2). So is what a server
+ * before us may have read otherwise: a member named twice (RFC 8259 §4), and with 415 another charset or a content coding.
+ * A body that is not all there by the deadline is 408 `request_timeout`.
  */
 export const jsonBodies = fp<JsonBodyOptions>(async (app, options) => {
   const parse = app.getDefaultJsonParser('error', 'error');
   app.removeContentTypeParser(['application/json', 'text/plain']);
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
     if (body.length === 0) return done(null, undefined);
+    const unread = unreadableForm(request.headers);
+    if (unread) return done(new Problem('unsupported_media_type', unread));
     const text = decode(body as Buffer);
     if (text === undefined) return done(refused('is not UTF-8'));
     return parse(request, text, (error, value) => {
       if (error) return done(error);
       if (isDeeperThan(maxDepth, text, value)) return done(refused(`must not be nested deeper than ${maxDepth} levels`));
+      if (membersIn(text) !== countMembers(value)) return done(refused('must not name a member twice'));
       return done(hasUnpairedSurrogate(text, value) ? refused('must not contain unpaired surrogates') : null, value);
     });
   });
@@ -46,6 +50,29 @@ export const jsonBodies = fp<JsonBodyOptions>(async (app, options) => {
 /** Whether a request has a body, by what its header says (RFC 9112 §6.3). */
 export function hasBody({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
+function unreadableForm(headers: IncomingMessage['headers']): string | undefined {
+  const charset = /;\s*charset\s*=\s*"?([^\s;"]*)/i.exec(headers['content-type'] ?? '')?.[1];
+  if (charset !== undefined && !/^(?:utf-?8|us-ascii)$/i.test(charset)) return 'JSON is UTF-8; another charset is not read.';
+  const coding = headers['content-encoding'];
+  return coding === undefined || coding.toLowerCase() === 'identity' ? undefined : 'This route takes bodies without a content coding.';
+}
+
+// Strings are told apart from names of members by the colon after them.
+const strings = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?/g;
+
+function membersIn(text: string): number {
+  let names = 0;
+  for (const match of text.matchAll(strings)) if (match[1] !== undefined) names += 1;
+  return names;
+}
+
+function countMembers(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  let members = Array.isArray(value) ? 0 : Object.keys(value).length;
+  for (const child of Object.values(value)) members += countMembers(child);
+  return members;
 }
 
 function hasUnpairedSurrogate(text: string, value: unknown): boolean {

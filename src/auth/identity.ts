@@ -18,9 +18,13 @@ export function identityName({ identity, identityType }: { identity: string; ide
   return `${identityType}:${identity}`;
 }
 
-/** An identity in a body or query. */
+const maxCharacters = 128;
+const control = '\\u0000-\\u001f\\u007f-\\u009f';
+
+/** An identity in a body or query; without look-around, so that other languages' regular expressions read the pattern too. */
 export const IdentitySchema = Type.String({
-  minLength: 1, maxLength: 128, pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]*$', description: 'Whose: 1–128 characters, no control characters.',
+  minLength: 1, maxLength: maxCharacters, pattern: `^[^\\s${control}](?:[^${control}]*[^\\s${control}])?$`,
+  description: 'Whose: 1–128 characters, no control characters, no white space at its ends.',
 });
 /** Its kind. */
 export const IdentityTypeSchema = OneOf(identityTypes, { description: 'The kind of identity; user unless given.' });
@@ -34,7 +38,9 @@ export const IdentityMembers = {
 
 /** The headers that may name the identity, for a route's schema; {@link resolveIdentity} judges their values. */
 export const IdentityHeaders = Type.Object({
-  'x-identity': Type.Optional(Type.String({ description: 'Whom the request acts as: 1–128 characters. A key bound to an identity needs none.' })),
+  'x-identity': Type.Optional(Type.String({
+    description: 'Whom the request acts as: 1–128 characters. A key bound to an identity needs none. ASCII as it is; anything else as in RFC 8187: `UTF-8\'\'Zo%C3%AB`.',
+  })),
   'x-identity-type': Type.Optional(Type.String({ description: `One of ${identityTypes.join(', ')}; user unless given.` })),
   'x-user-id': Type.Optional(Type.String({ description: 'The same as x-identity, of type user.' })),
 });
@@ -55,8 +61,8 @@ export function resolveIdentity(principal: Principal | null, headers: FastifyReq
   if (silent && named === nobody) return principal?.identity;
   const sources: Claim[] = [
     ...(principal?.identity ? [{ where: 'the credential', ...principal.identity }] : []),
-    ...claim('header.x-identity', text(headers['x-identity']), text(headers['x-identity-type'])),
-    ...userClaim('header.x-user-id', text(headers['x-user-id'])),
+    ...claim('header.x-identity', headerText(headers, 'x-identity'), headerText(headers, 'x-identity-type')),
+    ...userClaim('header.x-user-id', headerText(headers, 'x-user-id')),
     ...claim('body.identity', named.identity, named.identityType),
     ...userClaim('body.user_id', named.user_id),
   ];
@@ -111,10 +117,15 @@ function typeField(where: string): string {
   return where.startsWith('header') ? 'header.x-identity-type' : 'body.identityType';
 }
 
-function checkIdentity(where: string, identity: string): void {
-  if (identity.length < 1 || identity.length > 128) throw invalid(where, 'must have 1–128 characters');
+/** 400 `invalid_request` that names `where`, unless `identity` is one: 1–128 code points, none of them a control character, no white space at its ends. */
+export function checkIdentity(where: string, identity: string): void {
+  // A character outside of the basic plane has two code units, so that up to twice the length can fit.
+  const fits = identity.length >= 1 && (identity.length <= maxCharacters || (identity.length <= 2 * maxCharacters && [...identity].length <= maxCharacters));
+  if (!fits) throw invalid(where, `must have 1–${maxCharacters} characters`);
   // eslint-disable-next-line no-control-regex -- control characters are exactly what is refused
   if (/[\u0000-\u001f\u007f-\u009f]/.test(identity)) throw invalid(where, 'must not contain control characters');
+  // A header cannot carry it and the vault trims it: such a name would be asked for and never found.
+  if (/^\s|\s$/.test(identity)) throw invalid(where, 'must not begin or end with white space');
   // The database would store each of them as the same replacement character, and two identities would become one.
   if (/\p{Surrogate}/u.test(identity)) throw invalid(where, 'must not contain unpaired surrogates');
 }
@@ -123,13 +134,28 @@ function userClaim(where: string, identity: string | undefined): Claim[] {
   return identity === undefined ? [] : claim(where, identity, 'user');
 }
 
-function text(header: string | string[] | undefined): string | undefined {
+/** An ext-value of RFC 8187 §3.2.1: charset, optional language, value. */
+const extended = /^utf-8'[a-z0-9-]*'(.*)$/i;
+/** RFC 8187's attr-char and percent-encoded bytes, and what encodeURIComponent leaves besides. */
+const extendedValue = /^(?:[\w!#$&'()*+.^`|~-]|%[0-9a-f]{2})*$/i;
+
+/**
+ * An identity header's text. Its bytes would be UTF-8 to some and Latin-1 to others (RFC 9110 §5.5), so that there is one
+ * spelling for what is not ASCII: an ext-value (RFC 8187 §3.2.1). 400 `invalid_request` for other bytes and for one that is malformed.
+ */
+function headerText(headers: FastifyRequest['headers'], name: string): string | undefined {
+  const header = headers[name];
   if (header === undefined) return undefined;
   const value = Array.isArray(header) ? header.join(', ') : header;
-  if (/^[\x20-\x7e]*$/.test(value)) return value;
-  // Node hands header bytes over as Latin-1; clients send text as UTF-8.
-  const decoded = Buffer.from(value, 'latin1').toString('utf8');
-  return decoded.includes('\ufffd') ? value : decoded;
+  if (/[^\x20-\x7e]/.test(value)) throw invalid(`header.${name}`, 'must be ASCII; send other characters as UTF-8\'\' and percent-encoded bytes (RFC 8187)');
+  const encoded = extended.exec(value)?.[1];
+  if (encoded === undefined) return value;
+  try {
+    if (extendedValue.test(encoded)) return decodeURIComponent(encoded);
+  } catch {
+    // Refused below: bytes that are no UTF-8.
+  }
+  throw invalid(`header.${name}`, 'must be percent-encoded UTF-8 after UTF-8\'\' (RFC 8187)');
 }
 
 function invalid(field: string, message: string): Problem {

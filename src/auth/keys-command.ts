@@ -1,11 +1,12 @@
 import { parseArgs } from 'node:util';
 import Value from 'typebox/value';
+import { type FieldProblem, Problem } from '../errors.js';
 import { isOrigin } from '../origin.js';
+import { printable } from '../schemas.js';
 import { type Identity, resolveIdentity } from './identity.js';
 import type { KeyService } from './key-service.js';
 import type { StoredKey } from './key-store.js';
 import { rootPrincipal } from './principal.js';
-import { KeyRequestSchema } from './schemas.js';
 import { ScopeSchema, scopes } from './scopes.js';
 
 /** What `npm run keys` prints when asked for help, or asked wrongly. */
@@ -47,7 +48,7 @@ export async function runKeysCommand(args: readonly string[], keys: KeyService, 
   switch (command) {
     case 'create': {
       if (!values.name) throw new UsageError('create needs --name.');
-      if (!Value.Check(KeyRequestSchema.properties.name, values.name)) throw new UsageError('--name has 1–128 characters, none of them a control character.');
+      if ([...values.name].length > 128 || !new RegExp(printable, 'u').test(values.name)) throw new UsageError('--name has 1–128 characters, none of them a control character.');
       const { stored, key } = await keys.create(rootPrincipal, {
         name: values.name, scopes: readScopes(values.scope), boundTo: readIdentity(values.identity, values['identity-type']),
         expiresAt: readExpiry(values.expires, now()), allowedOrigins: readOrigins(values.origin),
@@ -117,7 +118,13 @@ function readScopes(given: readonly string[] = []): string[] {
 }
 
 function readIdentity(identity: string | undefined, identityType: string | undefined): Identity | undefined {
-  return identity === undefined && identityType === undefined ? undefined : resolveIdentity(null, {}, { identity, identityType });
+  try {
+    return identity === undefined && identityType === undefined ? undefined : resolveIdentity(null, {}, { identity, identityType });
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    const [{ field, message }] = error.extras.errors as [FieldProblem];
+    throw new UsageError(`${field === 'body.identity' ? '--identity' : '--identity-type'} ${message}.`);
+  }
 }
 
 function readOrigins(given: readonly string[] = []): string[] {

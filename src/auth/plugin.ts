@@ -60,6 +60,7 @@ export const authPlugin = fp<{ authenticator: Authenticator; noteUse: (keyId: st
       refuseKeyInQuery(request, access, authenticator);
       if (access === undefined || access === 'public') return done();
       refuseRepeated(request.raw.rawHeaders);
+      if (access.scope !== 'proxy') refuseUnreadableQuery(request.url);
       found = authenticator.authenticate(credentialOf(request));
       if (!(found instanceof Promise)) enter(request, access, found);
     } catch (error) {
@@ -109,6 +110,17 @@ function declareAccess(this: FastifyInstance, route: RouteOptions): void {
   const { scope, sessions } = access;
   const security: Record<string, string[]>[] = [{ apiKey: [scope] }, { bearer: [scope] }, ...(sessions ? [{ session: [] }] : [])];
   route.schema = { ...route.schema, security, 'x-scope': scope } as typeof route.schema;
+}
+
+/** 400 for a query of ours that has two readings: percent-encoded bytes that are no UTF-8, or a stray `%`, which parsers leave as they are. */
+function refuseUnreadableQuery(url: string): void {
+  const query = url.indexOf('?');
+  if (query < 0) return;
+  try {
+    decodeURIComponent(url.slice(query));
+  } catch {
+    throw new Problem('invalid_request', 'The query is not percent-encoded UTF-8.', { errors: [{ field: 'query', message: 'is not percent-encoded UTF-8' }] });
+  }
 }
 
 const credentialNames = /[?&](?:x-)?(?:api[-_]?key|authkit[-_]?key|access[-_]?token)=/i;

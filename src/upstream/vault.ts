@@ -129,7 +129,8 @@ function toConnection(row: Static<typeof Row>): VaultConnection {
 
 // Postgres' text holds neither NUL nor unpaired surrogates; the lengths are those of our own API.
 function storable(text: string, length: number): string {
-  return text.replaceAll('\0', '').slice(0, length).toWellFormed();
+  // Cut by code points, as JSON Schema counts; twice as many code units hold at least that many.
+  return Array.from(text.replaceAll('\0', '').slice(0, 2 * length)).slice(0, length).join('').toWellFormed();
 }
 
 /** Whether a row can be stored and used: its key is one, and says of platform and environment what the row says. */

@@ -18,7 +18,7 @@ t.test('a JWT opens what a session opens, for the identity it names', async (t) 
   t.match(await acme('GET', '/connections'), { status: 200, json: { rows: [{ key: claim.key }] } });
   t.equal((await acme('POST', '/authkit/token')).status, 200);
   t.same((await (await as({ org: 'acme' }))('GET', '/connections')).json.rows, [], 'without the type claim: a user');
-  for (const claims of [{}, { org: '' }, { org: 7 }, { org: ['acme'] }, { org: 'x'.repeat(129) }, { org: 'a\nb' }, { org: 'acme', 'https://example.com/type': 'robot' }]) {
+  for (const claims of [{}, { org: '' }, { org: 7 }, { org: ['acme'] }, { org: 'x'.repeat(129) }, { org: 'a\nb' }, { org: ' acme' }, { org: 'acme\u3000' }, { org: '\ufeffacme' }, { org: 'acme', 'https://example.com/type': 'robot' }]) {
     t.equal((await (await as(claims))('GET', '/connections')).status, 401, JSON.stringify(claims));
   }
   t.equal((await (await as({ org: 'acme' }))('DELETE', '/connections/01938f7e-5c1a-7d3e-9b0a-3f2d1c0b9a87')).json.code, 'insufficient_scope');

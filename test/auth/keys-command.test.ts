@@ -71,12 +71,12 @@ t.test('what makes no sense is refused, and says why', async (t) => {
     ['rotate', '01938f7e-5c1a-7d3e-9b0a-3f2d1c0b9a87', '--overlap', '-1'], ['list', '--color'],
     ...['', 'x'.repeat(129), 'a\nb', 'a\u001b[31m'].map((name) => ['create', '--name', name, '--scope', 'proxy']),
     [...create, '--scope', 'proxy', '--overlap', '5'], ['list', '--name', 'x'], ['list', 'x'], ['revoke', '01938f7e-5c1a-7d3e-9b0a-3f2d1c0b9a87', '--scope', 'proxy'],
-    ['rotate', '01938f7e-5c1a-7d3e-9b0a-3f2d1c0b9a87', '--expires', '30d'],
+    ['rotate', '01938f7e-5c1a-7d3e-9b0a-3f2d1c0b9a87', '--expires', '30d'], ['create', '--name', 'e\u0301'.repeat(128), '--scope', 'proxy'],
+    ...[' ada', 'ada\u3000', '', 'x'.repeat(129)].map((identity) => [...create, '--scope', 'proxy', '--identity', identity]), [...create, '--scope', 'proxy', '--identity-type', 'team'],
   ]) await t.rejects(runKeysCommand(args, keys), { name: 'UsageError' }, args.join(' '));
   for (const [args, code] of [
     [['revoke', '01938f7e-5c1a-7d3e-9b0a-3f2d1c0b9a87'], 'api_key_not_found'],
     [[...create, '--scope', 'proxy', '--expires', '2020-01-01'], 'invalid_request'],
-    [[...create, '--scope', 'proxy', '--identity-type', 'team'], 'invalid_request'],
     [[...create, '--scope', 'proxy', '--origin', 'https://app.example.com'], 'invalid_request'],
   ] as const) await t.rejects(runKeysCommand(args, keys), { code }, args.join(' '));
   t.equal(await gateway.database.prisma.apiKey.count(), 0);
