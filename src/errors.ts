@@ -23,6 +23,7 @@ export const catalogue = {
   method_not_allowed: { status: 405, title: 'The method is not allowed here' },
   request_timeout: { status: 408, title: 'The request did not arrive in time' },
   connection_ambiguous: { status: 409, title: 'Several connections fit' },
+  reconnect_required: { status: 409, title: 'The connection has to be authorised again' },
   connection_owned_by_other: { status: 409, title: 'The connection belongs to another identity' },
   api_key_not_active: { status: 409, title: 'The API key is no longer active' },
   idempotency_in_progress: { status: 409, title: 'The first request with this key is running' },

@@ -167,9 +167,9 @@ function refuseUnstorable(metadata: Record<string, unknown>): void {
 }
 
 function present(connection: Connection) {
-  const { id, key, platform, environment, state, identity, identityType, name, tags, metadata, createdAt, updatedAt, lastUsedAt } = connection;
+  const { id, key, platform, environment, state, stateReason, identity, identityType, name, tags, metadata, createdAt, updatedAt, lastUsedAt } = connection;
   return {
-    id, key, platform, environment, state, identity, identityType, name, tags, metadata: metadata as Record<string, unknown>,
+    id, key, platform, environment, state, stateReason, identity, identityType, name, tags, metadata: metadata as Record<string, unknown>,
     createdAt: createdAt.toISOString(), updatedAt: updatedAt.toISOString(), lastUsedAt: lastUsedAt?.toISOString() ?? null,
   };
 }

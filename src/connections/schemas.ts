@@ -79,7 +79,7 @@ export const ListQuerySchema = Type.Object({
 export const SyncBodySchema = Type.Object(IdentityMembers, { additionalProperties: false, examples: [{ identity: 'ada' }] });
 
 const connectionExample = {
-  id: '01938f7e-5c1a-7d3e-9b0a-3f2d1c0b9a87', key: recordExample.key, platform: 'gmail', environment: 'test', state: 'operational', identity: 'ada',
+  id: '01938f7e-5c1a-7d3e-9b0a-3f2d1c0b9a87', key: recordExample.key, platform: 'gmail', environment: 'test', state: 'operational', stateReason: null, identity: 'ada',
   identityType: 'user', name: 'Ada\'s mail', tags: [], metadata: {}, createdAt: '2026-01-01T00:00:00.000Z', updatedAt: '2026-01-01T00:00:00.000Z', lastUsedAt: null,
 };
 
@@ -90,6 +90,7 @@ export const ConnectionSchema = Type.Object({
   platform: Type.String(),
   environment: Type.String(),
   state: Type.String(),
+  stateReason: Nullable(Type.String({ description: 'Why it is in that state, where more is known: `not_in_vault` when the vault no longer has it.' })),
   identity: Type.String(),
   identityType: Type.String(),
   name: Nullable(Type.String()),

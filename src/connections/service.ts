@@ -2,11 +2,12 @@ import type { Identity } from '../auth/identity.js';
 import { Problem } from '../errors.js';
 import { decodeCursor, page } from '../persistence/keyset.js';
 import { isOf, type Vault } from '../upstream/vault.js';
-import type { StateRefresher } from './refresh.js';
+import { createRecheck, type StateRefresher } from './refresh.js';
 import { discardReplaced, ownerOf } from './reconnect.js';
+import { ambiguous, noneOnPlatform, noSuchConnection, reconnectRequired } from './refusals.js';
 import { type Claimant, type ConnectionClaim, refuseOtherEnvironment, saveConnection, type Verification } from './save.js';
 import type { Connection, ConnectionChange, ConnectionFilter, ConnectionStore } from './store.js';
-import { syncConnections, type SyncResult, vanished } from './sync.js';
+import { syncConnections, type SyncResult } from './sync.js';
 
 /** Connections as their callers see them. `owner` is the identity the request acts as; undefined: any. */
 export type ConnectionService = {
@@ -32,20 +33,44 @@ export type ConnectionService = {
   refreshState: StateRefresher;
   /**
    * The connection a proxied call uses: `id`, or the only one of `owner` on `platform`; failed ones count only when there
-   * is no other, and with claims `always` verified those never that the vault does not have for their identity.
-   * 404 `connection_not_found`, 409 `connection_ambiguous` with the ids, 422 `platform_mismatch`,
-   * 422 `environment_mismatch`.
+   * is no other. 404 `connection_not_found`, 409 `connection_ambiguous`, 422 `platform_mismatch`, 422 `environment_mismatch`;
+   * 409 `reconnect_required` for a failed one, unless the vault, asked again, calls it usable.
    */
   choose(platform: string, id: string | undefined, owner: Identity | undefined): Promise<Connection>;
+  /** For a connection that the upstream did not know: compares it with the vault at once. Rejects as `choose` does for a failed one. */
+  confirm(id: string): Promise<void>;
 };
+
+/** So many of the connections that fit are named where they are too many. */
+const shownWhenAmbiguous = 20;
 
 /** The service over a store and the vault; `verification` says whose claims the vault has to confirm. */
 export function createConnectionService(
   store: ConnectionStore, vault: Vault, environment: 'test' | 'live', verification: Verification, refreshState: StateRefresher,
 ): ConnectionService {
-  const get = async (id: string, owner: Identity | undefined): Promise<Connection> => (await store.find(id, owner)) ?? notFound();
+  const recheck = createRecheck(store, vault);
+  const get = async (id: string, owner: Identity | undefined): Promise<Connection> => {
+    const connection = await store.find(id, owner);
+    if (!connection) throw noSuchConnection();
+    return connection;
+  };
 
-  const mayUse = ({ stateReason }: Connection): boolean => verification !== 'always' || stateReason !== vanished;
+  const find = async (platform: string, id: string | undefined, owner: Identity | undefined): Promise<Connection> => {
+    if (id === undefined) return theOnlyOne(store, environment, platform, owner);
+    const connection = await store.find(id, owner);
+    if (connection) return connection;
+    throw owner ? noneOnPlatform(owner, platform, await platformsOf(store, owner)) : noSuchConnection();
+  };
+
+  /** The connection as the vault has it, or 409 `reconnect_required`. */
+  const compared = async (stored: Connection): Promise<Connection> => {
+    const { connection, inVault } = await recheck(stored);
+    if (!connection) throw noSuchConnection();
+    // Claims that were not verified may name what the vault has without an identity, or under another name of the same user.
+    const usable = connection.state !== 'failed' || (verification !== 'always' && inVault !== undefined && inVault.state !== 'failed');
+    if (!usable) throw reconnectRequired(connection);
+    return connection;
+  };
 
   const removeUpstream = async (row: Connection): Promise<void> => {
     await discardReplaced(store, vault, row);
@@ -66,7 +91,9 @@ export function createConnectionService(
     },
 
     async change(id, owner, change) {
-      return (await store.update(id, owner, change)) ?? notFound();
+      const changed = await store.update(id, owner, change);
+      if (!changed) throw noSuchConnection();
+      return changed;
     },
 
     async remove(id, owner, upstreamToo) {
@@ -80,9 +107,7 @@ export function createConnectionService(
     sync: (owner) => syncConnections(store, vault, environment, owner),
 
     async choose(platform, id, owner) {
-      const connection = id === undefined ? await theOnlyOne(store, platform, owner, mayUse) : await get(id, owner);
-      // A key that was stored unverified may be somebody else's.
-      if (!mayUse(connection)) throw new Problem('connection_not_found', 'The vault does not have this connection for its identity.');
+      const connection = await find(platform, id, owner);
       if (connection.platform !== platform) {
         throw new Problem('platform_mismatch', `The connection is of platform ${connection.platform}, the path says ${platform}.`, {
           errors: [{ field: 'path.platform', message: 'contradicts the connection' }],
@@ -91,32 +116,29 @@ export function createConnectionService(
       refuseOtherEnvironment(connection.environment, environment, {
         field: id === undefined ? 'path.platform' : 'header.x-connection-id', message: `must be a connection of the ${environment} environment`,
       });
-      return connection;
+      return connection.state === 'failed' ? compared(connection) : connection;
     },
+
+    confirm: async (id) => void (await compared(await get(id, undefined))),
   };
 }
 
-async function theOnlyOne(
-  store: ConnectionStore, platform: string, owner: Identity | undefined, mayUse: (connection: Connection) => boolean,
-): Promise<Connection> {
+async function theOnlyOne(store: ConnectionStore, environment: 'test' | 'live', platform: string, owner: Identity | undefined): Promise<Connection> {
   if (!owner) {
     throw new Problem('identity_required', 'Name an identity or an x-connection-id, so that the connection to use is known.', {
       errors: [{ field: 'header.x-identity', message: 'is required without x-connection-id' }],
     });
   }
-  const rows = (await store.list({ ...owner, platform }, undefined, 100)).filter(mayUse);
-  const working = rows.filter(({ state }) => state !== 'failed');
-  const [connection, ...others] = working.length > 0 ? working : rows;
-  if (!connection) return notFound();
-  if (others.length > 0) {
-    const connections = [connection, ...others].map(({ id }) => id);
-    throw new Problem('connection_ambiguous', `${connections.length} connections fit; choose one with x-connection-id: ${connections.join(', ')}.`, {
-      members: { connections },
-    });
+  const other = environment === 'test' ? 'live' : 'test';
+  // Those of the other environment can never be used: they are looked for only to say so.
+  for (const wanted of [{ environment, failed: false }, { environment, failed: true }, { environment: other }]) {
+    const { rows: [connection, ...others], count } = await store.fitting({ ...owner, platform, ...wanted }, shownWhenAmbiguous);
+    if (connection && (others.length === 0 || wanted.environment === other)) return connection;
+    if (connection) throw ambiguous([connection, ...others], count);
   }
-  return connection;
+  throw noneOnPlatform(owner, platform, await platformsOf(store, owner));
 }
 
-function notFound(): never {
-  throw new Problem('connection_not_found', 'There is no such connection.');
+async function platformsOf(store: ConnectionStore, owner: Identity): Promise<string[]> {
+  return (await store.platforms(owner)).sort();
 }

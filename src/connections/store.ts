@@ -14,6 +14,12 @@ export type NewConnection = Identity & Pick<Connection, 'key' | 'platform' | 'en
 /** What a connection can be looked for by; undefined members do not narrow. */
 export type ConnectionFilter = Partial<Pick<Connection, 'identity' | 'identityType' | 'platform' | 'environment' | 'state' | 'key'>> & { tag?: string | undefined };
 
+/** Which connections of an identity a call could use. */
+export type Fit = Identity & Pick<Connection, 'platform' | 'environment'> & {
+  /** The failed ones, or all others; undefined: any. */
+  failed?: boolean;
+};
+
 /** What may change in a stored connection; what is absent stays. */
 export type ConnectionChange = Partial<Pick<Connection, 'name' | 'tags' | 'state' | 'stateReason' | 'identity' | 'identityType'>> & {
   metadata?: Record<string, unknown>;
@@ -32,6 +38,10 @@ export type ConnectionStore = {
   findByKey(key: string): Promise<Connection | undefined>;
   /** Newest first, at most `limit` rows after `position`. */
   list(filter: ConnectionFilter, position: Position | undefined, limit: number): Promise<Connection[]>;
+  /** Those that fit: how many, and the newest of them, at most `limit`. */
+  fitting(fit: Fit, limit: number): Promise<{ rows: Connection[]; count: number }>;
+  /** The platforms on which an identity has connections. */
+  platforms(owner: Identity): Promise<string[]>;
   /** Undefined when there is no such row any more, or its key is no longer `key`. */
   update(id: string, owner: Identity | undefined, change: ConnectionChange, key?: string): Promise<Connection | undefined>;
   /** Whether there was such a row, with `key` where that is given. */
@@ -75,6 +85,15 @@ export function createConnectionStore(prisma: PrismaClient): ConnectionStore {
       orderBy: newestFirst,
       take: limit,
     }),
+    async fitting({ failed, ...fit }, limit) {
+      const where = { ...fit, ...(failed === undefined ? {} : { state: failed ? 'failed' : { not: 'failed' } }) };
+      const rows = await prisma.userConnection.findMany({ where, orderBy: newestFirst, take: limit });
+      return { rows, count: rows.length < limit ? rows.length : await prisma.userConnection.count({ where }) };
+    },
+    async platforms(owner) {
+      const rows = await prisma.userConnection.groupBy({ by: ['platform'], where: ownedBy(owner) });
+      return rows.map(({ platform }) => platform);
+    },
     update(id, owner, { metadata, ...change }, key) {
       const data = { ...change, ...(metadata === undefined ? {} : { metadata: metadata as Prisma.InputJsonObject }) };
       return prisma.$transaction((tx) => updateRow(tx, { id, ...ownedBy(owner), ...(key === undefined ? {} : { key }) }, data), patience);

@@ -39,7 +39,7 @@ export function explain(reply: FastifyReply, plan: Plan, upstream: { path: strin
     connection: {
       id: connection.id, platform: connection.platform, environment: connection.environment, identity: connection.identity, identityType: connection.identityType,
       rule: given['x-connection-id'] === undefined
-        ? 'the only connection of the identity on the platform; failed ones count only when there is no other, those that the vault does not have never'
+        ? 'the only connection of the identity on the platform that has not failed'
         : 'x-connection-id',
     },
     action: { id: match?.action.id ?? null, title: match?.action.title ?? null, path: match?.action.path ?? null, rule },

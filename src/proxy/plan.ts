@@ -1,5 +1,7 @@
 import type { FastifyRequest } from 'fastify';
+import { opens } from '../auth/scopes.js';
 import type { Choose } from '../connections/cached-choice.js';
+import { noneOnPlatform } from '../connections/refusals.js';
 import type { Connection } from '../connections/store.js';
 import { Problem } from '../errors.js';
 import { platformSegment, providerTarget } from './path.js';
@@ -32,7 +34,9 @@ export function planCall({ choose, resolveAction }: PlanDependencies, request: F
 
   const connection = choose(platform, connectionId(request), request.identity);
   if (connection instanceof Promise) {
-    return connection.then(async (found) => finish(found, await resolveAction(question)));
+    return connection.then(async (found) => finish(found, await resolveAction(question)), (error: unknown) => {
+      throw narrowed(error, request);
+    });
   }
   const resolution = resolveAction(question);
   return resolution instanceof Promise ? resolution.then((found) => finish(connection, found)) : finish(connection, resolution);
@@ -40,6 +44,15 @@ export function planCall({ choose, resolveAction }: PlanDependencies, request: F
   function finish(found: Connection, resolved: Resolution): Plan {
     return { connection: found, resolution: resolved, target: resolved.match ? resolved.match.prefix + target : `/${platform}${target}` };
   }
+}
+
+/** A refusal that names an identity's platforms, less those that the request's credential may not call. */
+function narrowed(error: unknown, { identity, principal }: FastifyRequest): unknown {
+  if (!(error instanceof Problem) || !identity) return error;
+  const { platform, platforms } = error.extras.members ?? {};
+  if (error.code !== 'connection_not_found' || !Array.isArray(platforms)) return error;
+  const scopes = principal?.scopes ?? [];
+  return noneOnPlatform(identity, String(platform), (platforms as string[]).filter((name) => opens(scopes, 'proxy', name)));
 }
 
 function connectionId(request: FastifyRequest): string | undefined {

@@ -35,6 +35,8 @@ export type RelayDependencies = {
   timeoutMs: number;
   /** Told which connection a provider, and not the upstream, answered 401 or 403 to. */
   noteRefusal(connectionId: string): void;
+  /** Asks the vault about a connection that the upstream answered 404 to. Rejects with a problem that says more than that answer. */
+  confirmConnection(connectionId: string): Promise<void>;
   /** Headers of ours that hooks may have set by then; they go out where the provider sends none of that name. */
   ownHeaders: readonly string[];
 };
@@ -176,9 +178,30 @@ export class Relay implements AttemptListener {
   onEnd(rawTrailers: string[]): void {
     if (this.#examined) {
       this.#turnedAway = isErrorBody(parseJson(Buffer.concat(this.#examined)));
-      if (this.#turnedAway) return this.fail(problemForStatus(this.#status, () => undefined));
-      this.#passExamined();
+      const problem = this.#turnedAway ? problemForStatus(this.#status, () => undefined) : undefined;
+      // What a connection gets that was deleted upstream. The answer to a HEAD has no body that could tell who spoke.
+      if (this.#status === 404 && (problem || this.#call!.method === 'HEAD')) return this.#confirm(problem, rawTrailers);
+      if (problem) return this.fail(problem);
     }
+    this.#complete(rawTrailers);
+  }
+
+  /** Fails with what the vault says of the connection; where it says nothing new, with `problem`, or passes the answer on. */
+  #confirm(problem: Problem | undefined, rawTrailers: string[]): void {
+    this.dependencies.confirmConnection(this.#call!.connectionId).catch((error: unknown) => {
+      if (error instanceof Problem && !error.code.startsWith('upstream_')) return error;
+      return undefined;
+    }).then((found) => {
+      const failure = found ?? problem;
+      this.#turnedAway ||= found !== undefined;
+      if (failure) this.fail(failure);
+      else this.#complete(rawTrailers);
+    }).catch((error: unknown) => this.fail(error));
+  }
+
+  #complete(rawTrailers: string[]): void {
+    if (this.#over) return;
+    if (this.#examined) this.#passExamined();
     const recorder = this.#recorder;
     this.#recorder = undefined;
     if (!recorder) return this.#end(rawTrailers);

@@ -37,8 +37,8 @@ function schemaOf(method: string, operationId: string) {
   const bodyless = method === 'GET' || method === 'HEAD' || method === 'OPTIONS' || method === 'DELETE';
   return {
     operationId, tags: ['proxy'], summary: `Forward a ${method} to a provider`,
-    description: 'Sent on with the connection of `x-connection-id`, or the only one of the identity on the platform; failed ones count only '
-      + 'when there is no other. The provider\'s answer passes verbatim and carries no `x-authkit-error`; an answer with that header is ours.',
+    description: 'Sent on with the connection of `x-connection-id`, or the only one of the identity on the platform that has not failed. '
+      + 'The provider\'s answer passes verbatim and carries no `x-authkit-error`; an answer with that header is ours.',
     params: Type.Object({
       platform: Type.String({ description: 'The platform, as in the connection.', examples: ['gmail'] }),
       path: Type.String({ description: 'The provider\'s path, slashes included, byte for byte, query included.', examples: ['users/me/messages'] }),
@@ -58,7 +58,7 @@ function schemaOf(method: string, operationId: string) {
         description: 'The provider\'s answer.', content: { '*/*': { schema: { description: 'Whatever the provider sends.' }, example: { messages: [{ id: '18f0c2' }] } } },
       } as never,
       ...problems(
-        'invalid_path', 'identity_required', 'identity_conflict', 'connection_not_found', 'connection_ambiguous', 'platform_mismatch', 'environment_mismatch',
+        'invalid_path', 'identity_required', 'identity_conflict', 'connection_not_found', 'connection_ambiguous', 'reconnect_required', 'platform_mismatch', 'environment_mismatch',
         'action_mismatch', 'request_timeout', 'payload_too_large', 'upgrade_not_supported', 'overloaded', 'upstream_circuit_open', ...upstreamProblems,
         ...(method === 'POST' || method === 'PATCH' ? idempotencyProblems : []),
       ),

@@ -92,7 +92,7 @@ t.test('off: nothing is asked, and the log says so at boot', async (t) => {
 
 t.test('reconnecting keeps the id, name, tags and metadata, and deletes the old upstream connection', async (t) => {
   const { gateway, sandbox } = await startBoth(t);
-  const old = await claimOf(sandbox, 'ada', 'gmail', { state: 'failed' });
+  const old = await claimOf(sandbox, 'ada', 'gmail', { state: 'degraded' });
   const { id } = (await gateway.request('POST', '/connections', { headers: ada, json: old.claim })).json;
   await gateway.request('PATCH', `/connections/${id}`, { json: { name: 'Inbox', tags: ['a'], metadata: { crm: 7 } } });
 

@@ -33,7 +33,7 @@ t.test('the widget\'s record is stored as it comes, with all its other members i
     key, platform: 'gmail', environment: 'test', state: 'operational', identity: 'ada', identityType: 'user', name: 'Ada\'s mail', tags: ['a'], metadata: {}, lastUsedAt: null,
   });
   t.same(Object.keys(answer.json).sort(), [
-    'createdAt', 'environment', 'id', 'identity', 'identityType', 'key', 'lastUsedAt', 'metadata', 'name', 'platform', 'state', 'tags', 'updatedAt',
+    'createdAt', 'environment', 'id', 'identity', 'identityType', 'key', 'lastUsedAt', 'metadata', 'name', 'platform', 'state', 'stateReason', 'tags', 'updatedAt',
   ]);
 });
 

@@ -1,6 +1,7 @@
 import t from 'tap';
-import { createStateRefresher } from '../../src/connections/refresh.js';
+import { createRecheck, createStateRefresher } from '../../src/connections/refresh.js';
 import { createConnectionStore } from '../../src/connections/store.js';
+import { Problem } from '../../src/errors.js';
 import { syncConnections } from '../../src/connections/sync.js';
 import { openTestDatabase } from '../helpers/database.js';
 import { fakeVault, storedFrom, vaultRow } from '../helpers/vault.js';
@@ -75,4 +76,28 @@ t.test('a hundred requests for one refresh are two reads', async (t) => {
   stopping.abort();
   await refresh(id);
   t.equal(vault.calls.length, 2, 'none after a stop');
+});
+
+t.test('a connection that is called again and again is compared with the vault once in a while', async (t) => {
+  const store = createConnectionStore((await openTestDatabase(t)).prisma);
+  const vault = fakeVault();
+  const row = vaultRow('ada');
+  const stored = (await store.create({ ...storedFrom(row), state: 'failed' }))!;
+  const recheck = createRecheck(store, vault, 600_000);
+  const found = await Promise.all(Array.from({ length: 10 }, () => recheck(stored)));
+  vault.rows = [row];
+  found.push(await recheck(stored));
+  for (const { connection, inVault } of found) t.match({ connection, inVault }, { connection: { state: 'failed', stateReason: 'not_in_vault' }, inVault: undefined });
+  t.same(vault.calls, [row.key]);
+
+  const next = vaultRow('ada');
+  vault.rows = [next];
+  const changed = await store.replaceKey((await store.find(stored.id, undefined))!, ada, { key: next.key, state: 'failed' }, new Date(0));
+  t.match(await recheck(changed as typeof stored), { connection: { state: 'operational', stateReason: null } }, 'of a new key nothing is known yet');
+
+  const other = (await store.create({ ...storedFrom(vaultRow('ada')), state: 'failed' }))!;
+  vault.before = async () => { throw new Problem('upstream_unreachable', 'away'); };
+  for (let n = 0; n < 3; n += 1) await t.rejects(recheck(other), { code: 'upstream_unreachable' });
+  t.equal(vault.calls.length, 3, 'a vault that is away is left alone as well');
+  t.match(await store.find(other.id, undefined), { state: 'failed', stateReason: null });
 });

@@ -106,7 +106,7 @@ t.test('keeping a key that one stored while nothing was verified', async (t) => 
 
   t.equal((await gateway.request('POST', '/connections/sync', { headers: { 'x-user-id': 'mallory' } })).json.removed, 1);
   for (const [name, value] of [['x-user-id', 'mallory'], ['x-connection-id', ids[1]!]] as const) {
-    t.equal(await calls('slack', { [name]: value }), 'connection_not_found', 'what the vault does not have for its identity is not used');
+    t.equal(await calls('slack', { [name]: value }), 'reconnect_required', 'what the vault does not have for its identity is not used');
   }
   t.match(await gateway.request('GET', `/connections/${ids[1]}`), { status: 200, json: { identity: 'mallory', state: 'failed' } });
   t.equal((await gateway.request('POST', '/connections/sync', { headers: { 'x-user-id': 'ada' } })).json.updated, 1);
