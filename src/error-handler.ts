@@ -1,6 +1,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest, FastifySchemaValidationError } from 'fastify';
 import fp from 'fastify-plugin';
 import { Problem, type FieldProblem, problemDocument } from './errors.js';
+import { isDatabaseUnavailable } from './persistence/unavailable.js';
 
 /** Renders every failure as `application/problem+json` (RFC 9457) with `x-authkit-error`; unknown ones as a bare 500. */
 export const errorHandler = fp(async (app) => {
@@ -58,7 +59,7 @@ export function toProblem(error: FastifyError): Problem {
     return new Problem('unsupported_media_type', 'This route takes application/json.');
   }
   if (error.statusCode === 403 || error.statusCode === 404) return new Problem('not_found', 'There is no such route.');
-  if (isDatabaseAway(error)) {
+  if (isDatabaseUnavailable(error)) {
     return new Problem('service_unavailable', 'The database does not answer right now; try again.', { cause: error, headers: { 'retry-after': '1' } });
   }
   if (error.statusCode === 400) {
@@ -71,14 +72,6 @@ export function toProblem(error: FastifyError): Problem {
 
 /** Of a body with thousands of mistakes, so many are named: the answer must not be larger than the question. */
 const maxFieldProblems = 20;
-
-// Prisma's connection errors (P1xxx), its pool and transaction time-outs, and what Postgres says when it goes away or is full (SQLSTATE 08, 53, 55000, 57P,
-// 57014: took too long).
-function isDatabaseAway(error: FastifyError): boolean {
-  const { code, meta } = error as FastifyError & { meta?: { driverAdapterError?: { cause?: { originalCode?: string } } } };
-  return /^(?:P10\d\d|P2024|P2028)$/.test(code ?? '') || /^(?:08|53|57P|57014|55000)/.test(meta?.driverAdapterError?.cause?.originalCode ?? '')
-    || error.message === 'timeout exceeded when trying to connect';
-}
 
 function toPattern(url: string): RegExp {
   const source = url.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replace(/:[A-Za-z]+/g, '[^/]+').replace(/\*/g, '.*');

@@ -8,10 +8,14 @@ import pg from 'pg';
 
 t.test('a database that is away, full or slow is 503 with Retry-After; what nobody knows is a bare 500', async (t) => {
   const known = (error: object) => toProblem(Object.assign(new Error('x'), error) as never);
-  for (const error of [{ code: 'P1001' }, { code: 'P2024' }, { meta: { driverAdapterError: { cause: { originalCode: '57P01' } } } }, { meta: { driverAdapterError: { cause: { originalCode: '57014' } } } }]) {
+  const raw = (cause: object) => ({ code: 'P2010', meta: { driverAdapterError: { cause } } });
+  for (const error of [
+    { code: 'P1001' }, { code: 'P2024' }, ...['57P01', '57014', '25006'].map((originalCode) => raw({ originalCode })), raw({ kind: 'DatabaseNotReachable' }),
+    { severity: 'FATAL', code: '57P03' }, { name: 'DriverAdapterError', cause: { originalCode: '57P01' } }, { message: 'Connection terminated unexpectedly' }, { message: 'Query read timeout' },
+  ]) {
     t.match(known(error), { code: 'service_unavailable', status: 503, extras: { headers: { 'retry-after': '1' } } });
   }
-  for (const error of [{}, { code: 'P2002' }, { code: 'ECONNRESET' }]) t.match(known(error), { code: 'internal_error', status: 500 });
+  for (const error of [{}, { code: 'P2002' }, { code: 'ECONNRESET' }, raw({ originalCode: '42P01' }), { code: '57P01' }]) t.match(known(error), { code: 'internal_error', status: 500 });
 });
 
 t.test('while Postgres refuses connections every route is 503, and works again after', { skip: postgresUrl ? false : 'needs Postgres: set TEST_DATABASE_URL' }, async (t) => {

@@ -6,6 +6,7 @@ import { openEmbedded } from './embedded.js';
 import { type HeldLock, tryAdvisoryLock } from './locks.js';
 import type { Invalidations } from './invalidations.js';
 import { postgresInvalidations } from './postgres-invalidations.js';
+import { Session } from './session.js';
 
 export { Prisma } from './generated/client.js';
 export type { PrismaClient } from './generated/client.js';
@@ -43,7 +44,7 @@ export async function databaseNow(prisma: Pick<PrismaClient, '$queryRaw'>): Prom
 
 async function openPostgres(url: string, poolSize: number): Promise<Database> {
   const pool = new pg.Pool({
-    connectionString: url, max: poolSize, connectionTimeoutMillis: 5_000, application_name: 'authkit-gateway',
+    Client: Session, connectionString: url, max: poolSize, connectionTimeoutMillis: 5_000, application_name: 'authkit-gateway',
     // A table somebody else locks must not take every connection of the pool with it.
     statement_timeout: 10_000,
   });
@@ -58,7 +59,7 @@ async function openPostgres(url: string, poolSize: number): Promise<Database> {
   return {
     engine: 'postgres',
     prisma,
-    adapter: new PrismaPg({ connectionString: url, connectionTimeoutMillis: 5_000, application_name: 'authkit-gateway migrations' }),
+    adapter: new PrismaPg({ Client: Session, connectionString: url, connectionTimeoutMillis: 5_000, application_name: 'authkit-gateway migrations' }),
     invalidations,
     exclusively: (lock, work) => withAdvisoryLock(url, lock, work),
     tryLock: (lock) => tryAdvisoryLock(url, lock),
@@ -85,7 +86,7 @@ function statementName(sql: string): string {
 
 async function withAdvisoryLock<T>(url: string, lock: number, work: () => Promise<T>): Promise<T> {
   // A session of its own: a pooled connection could be handed to somebody else while it still holds the lock.
-  const client = new pg.Client({ connectionString: url, application_name: 'authkit-gateway lock' });
+  const client = new Session({ connectionString: url, application_name: 'authkit-gateway lock' });
   await client.connect();
   try {
     await client.query('SELECT pg_advisory_lock($1)', [lock]);

@@ -15,6 +15,8 @@ import { localInvalidations } from './invalidations.js';
 export async function openEmbedded(dataDir: string | undefined): Promise<Database> {
   const unlock = dataDir ? await lock(dataDir) : async () => {};
   const pglite = await PGlite.create(dataDir ? join(dataDir, 'pglite') : 'memory://');
+  // As every session on Postgres: see session.ts.
+  await pglite.exec("SET TimeZone TO 'UTC'; SET DateStyle TO 'ISO'");
   return embeddedDatabase(pglite, unlock);
 }
 

@@ -1,4 +1,4 @@
-import pg from 'pg';
+import { Session } from './session.js';
 
 /** A lock that was taken. `lost` fires when it is gone without having been released. */
 export type HeldLock = { lost: AbortSignal; release(): Promise<void> };
@@ -8,7 +8,7 @@ export type HeldLock = { lost: AbortSignal; release(): Promise<void> };
  * connection of its own, so that a holder's death frees it; Postgres must see the sessions (no transaction pooling between).
  */
 export async function tryAdvisoryLock(url: string, lock: number): Promise<HeldLock | undefined> {
-  const client = new pg.Client({ connectionString: url, application_name: 'authkit-gateway lock', keepAlive: true, connectionTimeoutMillis: 5_000 });
+  const client = new Session({ connectionString: url, application_name: 'authkit-gateway lock', keepAlive: true, connectionTimeoutMillis: 5_000 });
   const lost = new AbortController();
   for (const event of ['error', 'end'] as const) client.on(event, () => lost.abort(new Error('the connection that held the lock is gone')));
   await client.connect();

@@ -1,5 +1,6 @@
-import pg from 'pg';
+import type pg from 'pg';
 import { type Invalidations, localInvalidations } from './invalidations.js';
+import { Session } from './session.js';
 
 const channel = 'authkit_gateway';
 const heartbeatMs = 5_000;
@@ -19,7 +20,7 @@ export function postgresInvalidations(url: string, pool: Pick<pg.Pool, 'query'>)
   let timer: NodeJS.Timeout | undefined;
 
   const connect = async (): Promise<void> => {
-    const session = new pg.Client({
+    const session = new Session({
       connectionString: url, application_name: 'authkit-gateway listener', connectionTimeoutMillis: 5_000, query_timeout: 3_000, keepAlive: true,
     });
     client = session;

@@ -10,6 +10,11 @@ export type Forwarder = {
   cut(): Promise<void>;
   /** Keeps connections, accepts new ones, and lets no byte of an answer through. */
   stall(): void;
+  /** Keeps answers back, to be given on in one piece by `flush`. */
+  hold(): void;
+  /** Resolves once `enough` says so of the bytes kept back. */
+  held(enough: (bytes: Buffer) => boolean): Promise<void>;
+  flush(): void;
   /** Works again; what was kept back is lost, with its connections. */
   restore(): Promise<void>;
 };
@@ -19,15 +24,22 @@ export async function startForwarder(t: Test, target: string): Promise<Forwarder
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
   let stalled = false;
+  let holding = false;
+  const kept = new Map<Socket, Buffer[]>();
+  let keptMore = (): void => {};
   const forward = (caller: Socket): void => {
     const server = connect(Number(port), hostname);
     for (const [from, to] of [[caller, server], [server, caller]] as const) {
       sockets.add(from);
-      from.on('error', () => {}).on('close', () => {
-        sockets.delete(from);
-        to.destroy();
+      from.on('error', () => {}).on('close', () => void sockets.delete(from));
+      from.on('data', (data) => {
+        if (stalled) return;
+        if (!holding || from === caller) return void to.write(data);
+        kept.set(to, [...(kept.get(to) ?? []), data]);
+        keptMore();
       });
-      from.on('data', (data) => void (stalled || to.write(data)));
+      // What a server says last must not overtake its end.
+      from.on('close', () => (from === server && holding ? undefined : to.destroy()));
     }
   };
   const destroyAll = (): void => sockets.forEach((socket) => void socket.destroy());
@@ -50,6 +62,16 @@ export async function startForwarder(t: Test, target: string): Promise<Forwarder
     url: url.href,
     cut,
     stall: () => void (stalled = true),
+    hold: () => void (holding = true),
+    held: (enough) => new Promise((resolve) => {
+      keptMore = () => void (enough(Buffer.concat([...kept.values()].flat())) && resolve());
+      keptMore();
+    }),
+    flush() {
+      holding = false;
+      for (const [socket, chunks] of kept) socket.write(Buffer.concat(chunks));
+      kept.clear();
+    },
     async restore() {
       if (stalled) destroyAll();
       stalled = false;

@@ -8,6 +8,10 @@ export type GatewayProcess = {
   url: string;
   pid: number;
   log: string[];
+  /** Whether the process has not ended. */
+  alive(): boolean;
+  /** The code it ended with; null while it runs, and after a signal. */
+  exitCode(): number | null;
   request(method: string, path: string, json?: unknown, headers?: Record<string, string>): Promise<{ status: number; headers: Headers; json: any }>;
   /** Sends a signal and waits for the end. */
   end(signal: NodeJS.Signals): Promise<void>;
@@ -34,7 +38,7 @@ export async function startGatewayProcess(t: Test, databaseUrl: string | undefin
   const log: string[] = [];
   const url = await listening(child, log);
   return {
-    url, pid: child.pid!, log, end,
+    url, pid: child.pid!, log, end, alive: () => child.exitCode === null && child.signalCode === null, exitCode: () => child.exitCode,
     async request(method, path, json = undefined, headers = {}) {
       const response = await fetch(`${url}${path}`, {
         method,
