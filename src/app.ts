@@ -32,7 +32,7 @@ import { answerFrameworkError, errorHandler } from './error-handler.js';
 import { createCatalogue } from './integrations/catalogue.js';
 import { actionRoutes } from './integrations/action-routes.js';
 import { integrationRoutes } from './integrations/routes.js';
-import { jsonBodies } from './json-bodies.js';
+import { jsonBodies, maxJsonBytes } from './json-bodies.js';
 import { health } from './observability/health.js';
 import { lazyChild } from './observability/lazy-logger.js';
 import { masker } from './observability/logger.js';
@@ -81,7 +81,7 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
     childLoggerFactory: lazyChild,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     schemaController: { compilersFactory: { buildSerializer, buildValidator } },
-    bodyLimit: 1024 * 1024,
+    bodyLimit: maxJsonBytes,
     frameworkErrors: answerFrameworkError,
     rewriteUrl: (request) => routableUrl(request.url!),
     routerOptions: { maxParamLength: 512 },

@@ -4,6 +4,8 @@ import { Problem } from './errors.js';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 const maxDepth = 64;
+/** The largest JSON body of our own routes: what is read whole, parsed and judged must not hold the event loop. */
+export const maxJsonBytes = 64 * 1024;
 const deadlineMs = 30_000;
 
 /** `deadlineMs`: how long a body may take altogether, 30 seconds unless given. */

@@ -93,14 +93,14 @@ t.test('bytes that are no UTF-8 are refused instead of making one identity of tw
 });
 
 t.test('nesting without end is refused, not a 500', async (t) => {
-  for (const depth of [65, 3_000, 100_000]) {
+  for (const depth of [65, 3_000, 30_000]) {
     const body = `{"metadata":{"a":${'['.repeat(depth)}${']'.repeat(depth)}}}`;
     isProblem(t, await gateway.request('PATCH', `/connections/${id}`, { body, headers: { 'content-type': 'application/json' } }), 400, 'invalid_request', 'body');
   }
 });
 
 t.test('the answer to a body full of mistakes is short', async (t) => {
-  const answer = await post('/api-keys', { name: 'x', scopes: Array.from({ length: 50_000 }, (_, index) => `no-scope-${index}`) });
+  const answer = await post('/api-keys', { name: 'x', scopes: Array.from({ length: 3_500 }, (_, index) => `no-scope-${index}`) });
   isProblem(t, answer, 400, 'invalid_request');
   t.ok(answer.text.length < 10_000, `${answer.text.length} characters`);
 });
@@ -138,7 +138,10 @@ t.test('prototype pollution is refused in every JSON body', async (t) => {
   t.equal(({} as { x?: unknown }).x, undefined);
 });
 
-t.test('10 MB of JSON on a JSON route is 413', async (t) => {
+t.test('more than 64 KiB of JSON on a JSON route is 413', async (t) => {
+  const sized = (bytes: number) => raw('/authkit/token', `{"identity":"ada"${' '.repeat(bytes - 18)}}`, { 'content-type': 'application/json' });
+  t.equal((await sized(64 * 1024)).status, 200);
+  isProblem(t, await sized(64 * 1024 + 1), 413, 'payload_too_large');
   isProblem(t, await post('/connections', { key, platform: 'gmail', filler: 'x'.repeat(10 * 1024 * 1024) }), 413, 'payload_too_large');
 });
 
