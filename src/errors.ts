@@ -38,7 +38,7 @@ export const catalogue = {
   invalid_connection_key: { status: 422, title: 'The connection key is malformed' },
   idempotency_key_reused: { status: 422, title: 'The Idempotency-Key belongs to another request' },
   webhook_target_refused: { status: 422, title: 'The webhook\'s target is not allowed' },
-  action_mismatch: { status: 422, title: 'The action is not one of this platform and method' },
+  action_mismatch: { status: 422, title: 'The action does not fit the call' },
   rate_limited: { status: 429, title: 'Too many requests' },
   upstream_rate_limited: { status: 429, title: 'The upstream limits our rate' },
   internal_error: { status: 500, title: 'Internal error' },

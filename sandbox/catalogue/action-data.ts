@@ -1,4 +1,4 @@
-type Row = [title: string, method: string, path: string, modelName: string];
+type Row = [title: string, method: string, path: string, modelName: string, tags?: string[]];
 
 /** Actions of some platforms, with the paths of their public APIs. */
 export const ACTION_DATA: Record<string, { baseUrl: string; actions: Row[] }> = {
@@ -12,6 +12,7 @@ export const ACTION_DATA: Record<string, { baseUrl: string; actions: Row[] }> = 
       ['Trash message', 'POST', '/gmail/v1/users/{{userId}}/messages/{{id}}/trash', 'Messages'],
       ['List labels', 'GET', '/gmail/v1/users/{{userId}}/labels', 'Labels'],
       ['Create draft', 'POST', '/gmail/v1/users/{{userId}}/drafts', 'Drafts'],
+      ['Send Email', 'POST', '/gmail/send-email', 'Custom', ['custom']],
     ],
   },
   slack: {

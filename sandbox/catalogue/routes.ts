@@ -43,8 +43,8 @@ export async function catalogueRoutes(app: FastifyInstance, { state }: { state: 
         equals(action.method, param(query, 'method')),
     );
     return page(
-      actions.map(({ id, title, key, modelName, method, platform, path }) => ({
-        title, key, modelName, method, platform, ...(prefix === 'one' && { systemId: id, path }),
+      actions.map(({ id, title, key, modelName, method, platform, path, tags }) => ({
+        title, key, modelName, method, platform, ...(prefix === 'one' && { systemId: id, path, tags }),
       })),
       query,
     );
@@ -65,8 +65,8 @@ export async function catalogueRoutes(app: FastifyInstance, { state }: { state: 
   });
 }
 
-function knowledgeRow({ id, title, method, path, platform, baseUrl }: Action) {
-  return { _id: id, title, method, path, connectionPlatform: platform, baseUrl, knowledge: `${title}: ${method} ${baseUrl}${path}` };
+function knowledgeRow({ id, title, method, path, platform, baseUrl, tags }: Action) {
+  return { _id: id, title, method, path, connectionPlatform: platform, baseUrl, knowledge: `${title}: ${method} ${baseUrl}${path}`, tags, active: true };
 }
 
 function equals(value: string, wanted: string | undefined): boolean {

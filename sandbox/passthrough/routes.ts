@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { admit } from '../caller.js';
 import { headerPairs } from '../control/recordings.js';
 import type { SandboxState } from '../state.js';
+import { customActions } from './custom.js';
 import { echo } from './echo.js';
 import { json, type Provider, type ProviderAnswer, type ProviderCall } from './provider.js';
 import { realistic } from './providers/index.js';
@@ -32,7 +33,7 @@ export async function passthroughRoutes(app: FastifyInstance, { state }: { state
 }
 
 async function provide(state: SandboxState, call: ProviderCall): Promise<ProviderAnswer> {
-  const providers: Provider[] = [utility, deadCredential, ...(state.settings.provider === 'realistic' ? [realistic] : [])];
+  const providers: Provider[] = [utility, customActions(state.vault), deadCredential, ...(state.settings.provider === 'realistic' ? [realistic] : [])];
   for (const provider of providers) {
     const answer = await provider(call);
     if (answer) return answer;

@@ -3,7 +3,9 @@ import { identityName } from '../auth/identity.js';
 import type { Connection } from '../connections/store.js';
 import { Problem } from '../errors.js';
 import type { Admission } from './admission.js';
+import { customHeaders } from './custom-body.js';
 import { explain, wantsExplanation } from './explain.js';
+import { type GuardedBody, guardBody } from './guard-body.js';
 import type { Idempotency, Replay } from './idempotency.js';
 import type { ProxyMetrics } from './metrics.js';
 import { providerTarget } from './path.js';
@@ -71,36 +73,52 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
       owner, connectionId: connection.id, method: request.method, target, headers, connectionKey: connection.key, actionId: resolution.match?.action.id, body,
       trace: request.trace,
     });
+    const headers = requestHeaders(request.raw.rawHeaders);
+    const custom = resolution.match?.action.custom;
     if (wantsExplanation(request)) {
-      const upstream = passthrough.describe(callOf(requestHeaders(request.raw.rawHeaders), null));
+      const upstream = passthrough.describe(callOf(custom ? customHeaders(headers) : headers, null));
       explained = true;
       relay.leave();
       return explain(reply, { connection, target, resolution }, upstream);
     }
     leaveSlot = admission.enter(owner, connection.platform);
     noteUse(connection.id);
-    const forward = ({ content, length }: RequestBody): void => {
+    const forward = (guarded: GuardedBody): void => {
+      const { content, length, original } = guarded;
       body = content;
-      const headers = requestHeaders(request.raw.rawHeaders);
-      if (length !== undefined && content !== null && !Buffer.isBuffer(content)) headers.push('content-length', String(length));
-      if (key === undefined) return relay.send(callOf(headers, content));
+      if (length !== undefined && content !== null && !Buffer.isBuffer(content)) guarded.headers.push('content-length', String(length));
+      if (key === undefined) return relay.send(callOf(guarded.headers, content));
       const write = {
         owner, key, method: request.method, connectionId: connection.id, target: providerTarget(request.originalUrl), actionId: actionId(request),
-        contentType: request.headers['content-type'], body: content,
+        contentType: request.headers['content-type'], body: original,
       };
       const began = reply.elapsedTime;
       idempotency.begin(write).then((found) => {
         relay.ownMs += reply.elapsedTime - began;
-        if ('recorder' in found) return relay.send(callOf(headers, content), found.recorder);
+        if ('recorder' in found) return relay.send(callOf(guarded.headers, content), found.recorder);
         replayed = true;
         relay.leave();
         replayAnswer(reply, found.replay, relay);
-      }).catch((error: unknown) => relay.fail(error));
+      }).catch(fail);
+    };
+    const confirmed = (guarded: GuardedBody): void => {
+      if (!Buffer.isBuffer(guarded.content) || reply.elapsedTime < promptMs) return forward(guarded);
+      confirm(request).then(() => forward(guarded)).catch(fail);
     };
     takeBody(request.raw, { maxBytes: maxBodyBytes, silenceMs: timeoutMs }, (taken) => {
-      if (!Buffer.isBuffer(taken.content) || reply.elapsedTime < promptMs) return forward(taken);
-      confirm(request).then(() => forward(taken)).catch((error: unknown) => relay.fail(error));
-    }, (problem) => relay.fail(problem));
+      body = taken.content;
+      try {
+        const guarded = guardBody(taken, { method: request.method, target, headers, connection, custom });
+        if (guarded instanceof Promise) guarded.then(confirmed).catch(fail);
+        else confirmed(guarded);
+      } catch (error) {
+        fail(error);
+      }
+    }, fail);
+  }
+
+  function fail(error: unknown): void {
+    relay.fail(error);
   }
 }
 

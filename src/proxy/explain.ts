@@ -5,8 +5,10 @@ import type { Plan } from './plan.js';
 /** The answer to `x-authkit-explain: true`; null where no action was found. */
 type Explanation = {
   connection: { id: string; platform: string; environment: string; identity: string; identityType: string; rule: string };
-  action: { id: string | null; title: string | null; path: string | null; rule: string };
-  upstream: { method: string; path: string; headers: (readonly [name: string, value: string])[] };
+  /** `custom`: the action takes its credential from the body; null where that is not known. */
+  action: { id: string | null; title: string | null; path: string | null; custom: boolean | null; rule: string };
+  /** `body`: what we set in the caller's; null where it passes as it is. */
+  upstream: { method: string; path: string; headers: (readonly [name: string, value: string])[]; body: { connectionKey: string } | null };
 };
 
 const secret = /auth|cookie|credential|secret|token|api[-_]?key|[-_]key$|password|passwd|session|signature/i;
@@ -42,8 +44,8 @@ export function explain(reply: FastifyReply, plan: Plan, upstream: { path: strin
         ? 'the only connection of the identity on the platform that has not failed'
         : 'x-connection-id',
     },
-    action: { id: match?.action.id ?? null, title: match?.action.title ?? null, path: match?.action.path ?? null, rule },
-    upstream: { method: reply.request.method, path: upstream.path, headers },
+    action: { id: match?.action.id ?? null, title: match?.action.title ?? null, path: match?.action.path ?? null, custom: match?.action.custom ?? null, rule },
+    upstream: { method: reply.request.method, path: upstream.path, headers, body: match?.action.custom ? { connectionKey: '[secret]' } : null },
   };
   void reply.header('cache-control', 'no-store').header('x-authkit-explain', 'true').type('application/json').serializer(JSON.stringify).send(explanation);
 }

@@ -53,6 +53,8 @@ function collect(request: IncomingMessage, length: number, silenceMs: number, do
 export class BoundedBody extends Readable {
   /** Sees every chunk; set it before the first read. */
   observe: ((chunk: Buffer) => void) | undefined;
+  /** Judges every chunk before it passes, and with undefined the end; what it throws breaks the body off. Set it before the first read. */
+  guard: ((chunk: Buffer | undefined) => void) | undefined;
   #bytes = 0;
   readonly #silence: NodeJS.Timeout;
 
@@ -85,6 +87,7 @@ export class BoundedBody extends Readable {
     this.#bytes += chunk.length;
     this.#silence.refresh();
     if (this.#bytes > this.limits.maxBytes) return void this.destroy(tooLarge(this.limits.maxBytes));
+    if (!this.#passesGuard(chunk)) return;
     this.observe?.(chunk);
     if (!this.push(chunk)) this.source.pause();
   };
@@ -97,18 +100,41 @@ export class BoundedBody extends Readable {
 
   readonly #onEnd = (): void => {
     clearTimeout(this.#silence);
-    this.push(null);
+    if (this.#passesGuard(undefined)) this.push(null);
   };
+
+  #passesGuard(chunk: Buffer | undefined): boolean {
+    try {
+      this.guard?.(chunk);
+      return true;
+    } catch (error) {
+      this.destroy(error as Error);
+      return false;
+    }
+  }
 
   readonly #onClose = (): void => {
     if (!this.source.complete) this.destroy(new Error('the caller went away'));
   };
 }
 
+/** All of a body; 413 `payload_too_large` when it has more bytes than that. */
+export async function collectBody(body: BoundedBody, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) throw tooLarge(maxBytes);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
 function ignore(): void {}
 
-function tooLarge(maxBytes: number): Problem {
-  return new Problem('payload_too_large', `A proxied request's body may have ${maxBytes} bytes.`);
+/** 413 `payload_too_large`. */
+export function tooLarge(maxBytes: number): Problem {
+  return new Problem('payload_too_large', `This request's body may have ${maxBytes} bytes.`);
 }
 
 function notChunked(): Problem {

@@ -14,11 +14,15 @@ export type Action = Readonly<{
   path: string | undefined;
   key: string | undefined;
   modelName: string | undefined;
+  /** Whether it takes its credential from `connectionKey` in the JSON body (tag `custom`); undefined where no list tells its tags. */
+  custom: boolean | undefined;
 }>;
 
 const Text = Type.Optional(Type.Union([Type.String(), Type.Null()]));
 const Row = Type.Object({
   title: Type.String(), method: Type.String(), platform: Text, connectionPlatform: Text, _id: Text, systemId: Text, path: Text, key: Text, modelName: Text,
+  // Not judged here: one odd row must not hide a platform's actions.
+  tags: Type.Optional(Type.Unknown()),
 });
 const Page = Type.Object({ rows: Type.Array(Row), total: Type.Optional(Type.Integer()), pages: Type.Optional(Type.Integer()) });
 
@@ -47,11 +51,13 @@ export async function fetchActions(upstream: UpstreamClient, platform: string): 
       const name = `${found.method} ${found.title}`;
       const known = actions.get(name);
       if (!known) actions.set(name, found);
-      else if (result === available) actions.set(name, { ...found, id: known.id ?? found.id, path: known.path ?? found.path });
+      else if (result === available) {
+        actions.set(name, { ...found, id: known.id ?? found.id, path: known.path ?? found.path, custom: eitherCustom(known.custom, found.custom) });
+      }
       else actions.set(`${name} ${found.id}`, found);
     }
   }
-  const found = [...actions.values()];
+  const found = agreeOnCustom([...actions.values()]);
   if (knowledge.status === 'rejected' && !found.some(({ id }) => id !== undefined)) throw knowledge.reason;
   if (available.status === 'rejected' && knowledge.status === 'fulfilled' && !knowledge.value) throw available.reason;
   return found;
@@ -80,11 +86,28 @@ async function allRows(upstream: UpstreamClient, path: string, query: Record<str
   return rows;
 }
 
-function toAction({ title, method, _id, systemId, path, key, modelName }: Static<typeof Row>, platform: string): Action {
+/** The upstream goes by the id alone: where one of its rows says `custom`, all are. */
+function agreeOnCustom(actions: Action[]): Action[] {
+  const byId = new Map<string, boolean | undefined>();
+  for (const { id, custom } of actions) if (id !== undefined) byId.set(id, byId.has(id) ? eitherCustom(byId.get(id), custom) : custom);
+  return actions.map((action) => (action.id === undefined ? action : { ...action, custom: byId.get(action.id) }));
+}
+
+function eitherCustom(one: boolean | undefined, other: boolean | undefined): boolean | undefined {
+  return one === true || other === true ? true : one ?? other;
+}
+
+/** Whether tags say `custom`, in any case; undefined where they are no list of texts. */
+function saysCustom(tags: unknown): boolean | undefined {
+  if (!Array.isArray(tags)) return undefined;
+  return tags.some((tag) => typeof tag === 'string' && tag.trim().toLowerCase() === 'custom');
+}
+
+function toAction({ title, method, _id, systemId, path, key, modelName, tags }: Static<typeof Row>, platform: string): Action {
   const id = _id ?? systemId ?? undefined;
   const known = id !== undefined && /^[\x21-\x7e]{1,256}$/.test(id) && typeof path === 'string';
   return {
-    title, method: method.toUpperCase(), platform, key: key ?? undefined, modelName: modelName ?? undefined,
+    title, method: method.toUpperCase(), platform, key: key ?? undefined, modelName: modelName ?? undefined, custom: saysCustom(tags),
     id: known ? id : undefined, path: known ? `/${path.split('?', 1)[0]!.replace(/^\/+/, '')}` : undefined,
   };
 }

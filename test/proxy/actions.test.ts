@@ -146,7 +146,7 @@ t.test('GET /integrations/:platform/actions lists and searches them', async (t) 
   t.match((await gateway.request('GET', '/integrations/gmail/actions?q=BATCH&limit=1')).json, { total: 1, rows: [{ id: 'batch' }] });
 });
 
-const action = (path: string): Action => ({ id: path, path, title: path, method: 'GET', platform: 'x', key: undefined, modelName: undefined });
+const action = (path: string): Action => ({ id: path, path, title: path, method: 'GET', platform: 'x', key: undefined, modelName: undefined, custom: undefined });
 
 t.test('most specific wins, and a prefix that all templates share may be left out', async (t) => {
   const index = indexActions([
