@@ -52,7 +52,9 @@ function schemaOf(method: string, operationId: string) {
         description: 'Send this write once: a repeat gets the first answer again, for 24 hours.' })) } : {}),
       'x-authkit-explain': Type.Optional(OneOf(['true', 'false'], { description: 'Answer what would be sent, with the rules that chose it, and send nothing.' })),
     }),
-    ...(bodyless ? {} : { body: { content: { '*/*': { schema: { description: 'Anything; passed on byte for byte.', examples: [{ raw: 'VG86IGdyYWNlQGV4YW1wbGUuY29t' }] } } } } }),
+    ...(bodyless ? {} : { body: { content: { '*/*': { schema: {
+      description: 'Anything; passed on byte for byte. A custom action takes a JSON object, and `connectionKey` is set in it.', examples: [{ raw: 'VG86IGdyYWNlQGV4YW1wbGUuY29t' }],
+    } } } } }),
     response: {
       default: {
         description: 'The provider\'s answer.', content: { '*/*': { schema: { description: 'Whatever the provider sends.' }, example: { messages: [{ id: '18f0c2' }] } } },
