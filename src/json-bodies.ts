@@ -8,6 +8,13 @@ const maxDepth = 64;
 export const maxJsonBytes = 64 * 1024;
 const deadlineMs = 30_000;
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The part of a body in which unpaired surrogates are refused; all of it unless a route ignores the rest, or mends it. */
+    judgedPart?: (body: unknown) => unknown;
+  }
+}
+
 /** `deadlineMs`: how long a body may take altogether, 30 seconds unless given. */
 export type JsonBodyOptions = { deadlineMs?: number };
 
@@ -31,7 +38,8 @@ export const jsonBodies = fp<JsonBodyOptions>(async (app, options) => {
       if (error) return done(error);
       if (isDeeperThan(maxDepth, text, value)) return done(refused(`must not be nested deeper than ${maxDepth} levels`));
       if (membersIn(text) !== countMembers(value)) return done(refused('must not name a member twice'));
-      return done(hasUnpairedSurrogate(text, value) ? refused('must not contain unpaired surrogates') : null, value);
+      const { judgedPart } = request.routeOptions.config;
+      return done(hasUnpairedSurrogate(text, judgedPart ? judgedPart(value) : value) ? refused('must not contain unpaired surrogates') : null, value);
     });
   });
   // Not the server's own requestTimeout: that would end the proxy's long uploads, which are never parsed and do not come here.

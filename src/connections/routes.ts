@@ -6,9 +6,9 @@ import { type Identity, IdentityHeaders, requireIdentity } from '../auth/identit
 import { principalOf } from '../auth/plugin.js';
 import { Problem } from '../errors.js';
 import { bodyProblems, IdParams, problems, Ref, sessionProblems, upstreamProblems } from '../schemas.js';
-import { connectionStates, type ConnectionState } from '../upstream/vault.js';
+import { connectionStates, type ConnectionState, storable } from '../upstream/vault.js';
 import {
-  ConnectionPageSchema, ConnectionSchema, type CreateBody, CreateBodySchema, ListQuerySchema, PatchBodySchema, SyncBodySchema, SyncQuerySchema, SyncResponses,
+  ConnectionPageSchema, ConnectionSchema, type CreateBody, CreateBodySchema, judgedPart, ListQuerySchema, PatchBodySchema, SyncBodySchema, SyncQuerySchema, SyncResponses,
 } from './schemas.js';
 import type { Reconciler } from './reconciler.js';
 import type { Claimant, ConnectionClaim } from './save.js';
@@ -25,7 +25,7 @@ export const connectionRoutes: FastifyPluginAsyncTypebox<{ connections: Connecti
   app.addSchema(ConnectionSchema);
 
   app.post('/connections', {
-    config: { access: { ...write, sessions: true } },
+    config: { access: { ...write, sessions: true }, judgedPart },
     schema: {
       operationId: 'saveConnection', tags: ['connections'], headers: IdentityHeaders, summary: 'Store a connection',
       description: 'The widget\'s record as it comes, or the guide\'s form. Storing the same key again updates the connection. '
@@ -43,7 +43,7 @@ export const connectionRoutes: FastifyPluginAsyncTypebox<{ connections: Connecti
   }, async (request, reply) => {
     const { body } = request;
     const owner = requireIdentity(principalOf(request), request.headers, {
-      identity: body.identity ?? undefined, identityType: body.identityType ?? undefined, user_id: body.user_id ?? undefined,
+      identity: body.identity || undefined, identityType: body.identityType || undefined, user_id: body.user_id ?? undefined,
     });
     const { connection, created } = await connections.save(owner, toClaim(body), claimantOf(request));
     if (created) reply.code(201).header('location', `/connections/${connection.id}`);
@@ -148,9 +148,13 @@ function toClaim(body: CreateBody): ConnectionClaim {
     platform,
     environment: environment ?? undefined,
     state: toState(body),
-    name: name ?? undefined,
-    tags: tags ? [...new Set(tags)] : undefined,
+    name: isText(name) ? storable(name, 256) : undefined,
+    tags: Array.isArray(tags) ? [...new Set(tags.filter((tag) => isText(tag) && tag !== '').slice(0, 50).map((tag: string) => storable(tag, 64)))] : undefined,
   };
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string';
 }
 
 function toState(body: CreateBody): ConnectionState {

@@ -1,5 +1,5 @@
 import Type, { type Static } from 'typebox';
-import { IdentityMembers, IdentitySchema, IdentityTypeSchema } from '../auth/identity.js';
+import { IdentityMembers, IdentitySchema, identityTypes, IdentityTypeSchema } from '../auth/identity.js';
 import { Nullable, OneOf, PageQuery, printable, Ref, Time } from '../schemas.js';
 import { connectionStates } from '../upstream/vault.js';
 
@@ -18,20 +18,32 @@ const guideExample = {
   user_id: 'ada', platform: 'gmail', connection_key: recordExample.key, environment: 'test', state: 'operational',
 };
 
-/** The widget's connection record, as it comes: members we do not know are ignored (upstream.md, "Connection record"). */
+/** Taken where it is of use, and otherwise passed over, whatever it is. */
+const Unjudged = (description: string) => Type.Optional(Type.Unsafe<unknown>({ description }));
+
+/**
+ * The widget's connection record, as it comes: only what says which connection it is, and whose, is judged. The identity and
+ * its type are checked when they are used (see resolveIdentity), because empty ones say nothing.
+ */
 const RecordBody = Type.Object({
-  ...IdentityMembers,
-  identity: Type.Optional(Nullable(IdentitySchema)),
-  identityType: Type.Optional(Nullable(IdentityTypeSchema)),
+  identity: Type.Optional(Nullable(Type.String({ description: 'Whose: 1–128 characters, no control characters, no white space at its ends; an empty one names nobody.' }))),
+  identityType: Type.Optional(Nullable(Type.String({ description: `One of ${identityTypes.join(', ')}.` }))),
   user_id: Type.Optional(Nullable(IdentitySchema)),
   key: KeySchema,
   platform: PlatformSchema,
   environment: Type.Optional(Nullable(EnvironmentSchema)),
-  state: Type.Optional(Nullable(Type.String({ maxLength: 64 }))),
-  active: Type.Optional(Nullable(Type.Boolean())),
-  name: Type.Optional(Nullable(NameSchema)),
-  tags: Type.Optional(Nullable(Type.Array(TagSchema, { maxItems: 50 }))),
+  state: Unjudged(`One of ${connectionStates.join(', ')}; another is taken for unknown.`),
+  active: Unjudged('`false` means the same as the state failed.'),
+  name: Unjudged('Text, of which the first 256 characters are stored.'),
+  tags: Unjudged('A list, of which the first 50 texts are stored, each cut at 64 characters.'),
 }, { additionalProperties: true });
+
+/** The part of a body of `POST /connections` that has to be text we can store; of a record, what is used of it as it is. */
+export function judgedPart(body: unknown): unknown {
+  if (typeof body !== 'object' || body === null || 'connection_key' in body) return body;
+  const { identity, identityType, user_id, key, platform, environment } = body as Record<string, unknown>;
+  return { identity, identityType, user_id, key, platform, environment };
+}
 
 /** The form of the guide. */
 const GuideBody = Type.Object({

@@ -127,8 +127,8 @@ function toConnection(row: Static<typeof Row>): VaultConnection {
   };
 }
 
-// Postgres' text holds neither NUL nor unpaired surrogates; the lengths are those of our own API.
-function storable(text: string, length: number): string {
+/** Text of the vault's as it can be stored: Postgres holds neither NUL nor unpaired surrogates; the lengths are those of our own API. */
+export function storable(text: string, length: number): string {
   // Cut by code points, as JSON Schema counts; twice as many code units hold at least that many.
   return Array.from(text.replaceAll('\0', '').slice(0, 2 * length)).slice(0, length).join('').toWellFormed();
 }

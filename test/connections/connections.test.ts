@@ -47,15 +47,41 @@ t.test('the guide\'s form is stored, and the same key again updates instead of f
   t.equal(second.json.id, first.json.id);
 });
 
-t.test('the widget\'s record may repeat a tag; what is wrong with a member that may be null is said once', async (t) => {
-  const { gateway } = await start(t, { CONNECTION_VERIFICATION: 'off' });
-  const record = { key: `test::gmail::default::${'a'.repeat(32)}`, platform: 'gmail', tags: ['a', 'b', 'a'], name: null };
-  const save = (json: unknown) => gateway.request('POST', '/connections', { headers: { 'x-user-id': 'ada' }, json });
-  t.match(await save(record), { status: 201, json: { tags: ['a', 'b'] } });
-  for (const [member, value, message] of [
-    ['environment', 'Test', 'must be one of test, live'], ['name', 5, 'must be string'], ['tags', 'a', 'must be array'], ['active', 'perhaps', 'must be boolean'],
-  ] as const) {
-    t.same((await save({ ...record, [member]: value })).json.errors, [{ field: `body.${member}`, message }], member);
+t.test('what of the widget\'s record is not used is not judged, and the rest trimmed as a sync trims it', async (t) => {
+  const { gateway, upstream } = await start(t);
+  const oddities = {
+    name: `Ada\u2019s mail\nsecond line \ud800${'x'.repeat(300)}`, tags: [...Array.from({ length: 60 }, (_, n) => `tag ${n}`), null, '', 5, 'y'.repeat(100)],
+    state: 'a state that nobody has heard of, and whose name goes on for more than sixty-four characters', settings: { label: '\udc00 half' },
+    identity: '', identityType: '', active: 'perhaps', environment: null,
+  };
+  for (const odd of [oddities, { name: 5, tags: 'a', state: { is: 'fine' }, active: null, identity: null, identityType: null }, { tags: [null], name: '', state: null }]) {
+    const { key } = await seed(upstream, { identity: 'ada', platform: 'gmail', name: 'The vault\'s', tags: ['a'] });
+    const answer = await gateway.request('POST', '/connections', { headers: { 'x-user-id': 'ada' }, json: { key, platform: 'gmail', ...odd } });
+    t.match(answer, { status: 201, json: { name: 'The vault\'s', tags: ['a'], state: 'operational', identity: 'ada', identityType: 'user' } });
+  }
+
+  const { gateway: unverified } = await start(t, { CONNECTION_VERIFICATION: 'off' });
+  const save = (json: Record<string, unknown>) => unverified.request('POST', '/connections', {
+    headers: { 'x-user-id': 'ada' }, json: { key: `test::gmail::default::${'a'.repeat(32)}`, platform: 'gmail', ...json },
+  });
+  const stored = await save(oddities);
+  t.match(stored, { status: 201, json: { state: 'unknown', identity: 'ada' } });
+  t.same(stored.json.name, `Ada\u2019s mail\nsecond line \ufffd${'x'.repeat(300)}`.slice(0, 256));
+  t.same(stored.json.tags, Array.from({ length: 50 }, (_, n) => `tag ${n}`));
+  t.match(await save({ tags: ['a', 'b', 'a', `${'y'.repeat(64)}cut`], name: null }), { status: 200, json: { tags: ['a', 'b', 'y'.repeat(64)] } });
+  t.match(await save({ active: false }), { status: 200, json: { state: 'failed' } });
+
+  t.same((await save({ environment: 'Test' })).json.errors, [{ field: 'body.environment', message: 'must be one of test, live' }], 'what is used is judged');
+  t.match((await save({ identity: ' ada' })).json.errors, [{ field: 'body.identity' }]);
+  t.match((await save({ identity: 'bob' })).json, { code: 'identity_conflict' });
+  t.match((await save({ identity: 'ada', identityType: 'person' })).json.errors, [{ field: 'body.identityType' }]);
+  for (const member of ['key', 'identity', 'user_id']) {
+    t.match(await save({ [member]: `test::gmail::default::${'a'.repeat(32)}|\ud800` }), { status: 400, json: { code: 'invalid_request' } }, `half a surrogate in ${member}`);
+  }
+  const guide = { platform: 'gmail', connection_key: `test::gmail::default::${'b'.repeat(32)}` };
+  const saveGuide = (json: Record<string, unknown>) => unverified.request('POST', '/connections', { headers: { 'x-user-id': 'ada' }, json: { ...guide, ...json } });
+  for (const json of [{ name: '\ud800' }, { name: 'x'.repeat(257) }, { tags: Array.from({ length: 51 }, (_, n) => `t${n}`) }, { state: 'odd' }]) {
+    t.match(await saveGuide(json), { status: 400, json: { code: 'invalid_request' } }, 'the guide\'s form is judged as ever');
   }
 });
 
