@@ -42,7 +42,7 @@ import { openapi } from './openapi.js';
 import type { Database } from './persistence/database.js';
 import { createLastUsed } from './persistence/last-used.js';
 import { createAdmission } from './proxy/admission.js';
-import { createCircuit, describeCircuit } from './proxy/circuit.js';
+import { createCircuits, describeCircuits } from './proxy/circuit.js';
 import { createIdempotency } from './proxy/idempotency.js';
 import { createIdempotencyStore } from './proxy/idempotency-store.js';
 import { createProxyMetrics } from './proxy/metrics.js';
@@ -95,7 +95,7 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
     connections: config.proxyMaxInFlight,
   });
   const passthrough = config.tracing ? tracePassthrough(direct) : direct;
-  const circuit = createCircuit();
+  const circuits = createCircuits();
   const stopping = new AbortController();
   app.addHook('preClose', async () => stopping.abort());
 
@@ -138,7 +138,7 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
   await app.register(authPlugin, { authenticator, noteUse: (id) => lastUsed.touch('api_keys', id) });
   if (config.rateLimit.perMinute > 0) await app.register(rateLimits, config.rateLimit);
   await app.register(metrics);
-  await app.register(health, { checks: { database: database.ping }, details: { upstream: () => describeCircuit(circuit) }, isStopping: () => stopping.signal.aborted });
+  await app.register(health, { checks: { database: database.ping }, details: { upstream: () => describeCircuits(circuits) }, isStopping: () => stopping.signal.aborted });
   await app.register(authkitRoutes, { issueToken: createTokenSource(config, upstream) });
   await app.register(sessionRoutes, { sessions });
   const pacer = createPacer(upstream, { share: config.reconcileRateShare });
@@ -154,8 +154,8 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
   await app.register(keyRoutes, { keys });
   const admission = createAdmission(config.proxyMaxInFlight);
   await app.register(proxyRoutes, {
-    passthrough, circuit, idempotency, admission, retryBudget: createRetryBudget(),
-    metrics: createProxyMetrics(app.metrics, { inFlight: admission.inFlight, circuit, caches: { keys: keyStore.cache.counts, connections: choices.cache.counts } }),
+    passthrough, circuits, idempotency, admission, retryBudget: createRetryBudget(),
+    metrics: createProxyMetrics(app.metrics, { inFlight: admission.inFlight, circuits, caches: { keys: keyStore.cache.counts, connections: choices.cache.counts } }),
     ownHeaders: ['x-request-id', ...(config.rateLimit.perMinute > 0 ? rateLimitHeaders : [])],
     timeoutMs: config.proxyTimeoutMs, maxBodyBytes: config.proxyMaxBodyBytes,
     confirm: async (request) => void (await authenticator.authenticate(credentialOf(request))),

@@ -15,7 +15,7 @@ import { BoundedBody, type RequestBody, takeBody } from './request-body.js';
 import { requestHeaders } from './request-headers.js';
 
 /** What serving a proxied call takes. */
-export type ProxyDependencies = PlanDependencies & RelayDependencies & {
+export type ProxyDependencies = PlanDependencies & Omit<RelayDependencies, 'metrics'> & {
   admission: Admission;
   metrics: ProxyMetrics;
   idempotency: Idempotency;
@@ -70,7 +70,7 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
     const key = idempotencyKey(request);
     const owner = ownerOf(connection);
     const callOf = (headers: string[], body: RequestBody['content']): RelayCall => ({
-      owner, connectionId: connection.id, method: request.method, target, headers, connectionKey: connection.key, actionId: resolution.match?.action.id, body,
+      owner, platform: connection.platform, connectionId: connection.id, method: request.method, target, headers, connectionKey: connection.key, actionId: resolution.match?.action.id, body,
       trace: request.trace,
     });
     const headers = requestHeaders(request.raw.rawHeaders);

@@ -1,6 +1,8 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '../errors.js';
 import type { Plan } from './plan.js';
+import { isRepeatable } from './retry.js';
 
 /** The answer to `x-authkit-explain: true`; null where no action was found. */
 type Explanation = {
@@ -9,6 +11,7 @@ type Explanation = {
   action: { id: string | null; title: string | null; path: string | null; custom: boolean | null; rule: string };
   /** `body`: what we set in the caller's; null where it passes as it is. */
   upstream: { method: string; path: string; headers: (readonly [name: string, value: string])[]; body: { connectionKey: string } | null };
+  retry: { repeatable: boolean; rule: string };
 };
 
 const secret = /auth|cookie|credential|secret|token|api[-_]?key|[-_]key$|password|passwd|session|signature/i;
@@ -46,6 +49,18 @@ export function explain(reply: FastifyReply, plan: Plan, upstream: { path: strin
     },
     action: { id: match?.action.id ?? null, title: match?.action.title ?? null, path: match?.action.path ?? null, custom: match?.action.custom ?? null, rule },
     upstream: { method: reply.request.method, path: upstream.path, headers, body: match?.action.custom ? { connectionKey: '[secret]' } : null },
+    retry: repetition(reply.request.method, given),
   };
   void reply.header('cache-control', 'no-store').header('x-authkit-explain', 'true').type('application/json').serializer(JSON.stringify).send(explanation);
+}
+
+/** Whether the call would be sent again after a failure; a body shows in the headers. */
+function repetition(method: string, { 'content-length': length = '0', 'transfer-encoding': coding }: IncomingHttpHeaders): Explanation['retry'] {
+  const repeatable = isRepeatable(method, coding !== undefined || Number(length) > 0);
+  return {
+    repeatable,
+    rule: repeatable
+      ? 'GET, HEAD or OPTIONS without a body: at most twice more after 502, 503, 504, a 429 with Retry-After, or a connection that broke before the answer'
+      : 'may have been acted on once it was sent: only when no connection could be made',
+  };
 }

@@ -1,7 +1,8 @@
 import { Gauge, type Registry } from 'prom-client';
 import type { CacheCounts } from '../cache.js';
 import { counter, histogram, remember, seconds } from '../observability/series.js';
-import type { Circuit } from './circuit.js';
+import type { Circuits } from './circuit.js';
+import type { RetryDecision } from './retry.js';
 
 /** Who answered a call: the provider, the upstream itself, or we; or nobody, because the caller left or the answer broke off. */
 export type Outcome = 'provider' | 'upstream' | 'gateway' | 'caller_gone' | 'broken_off';
@@ -14,7 +15,11 @@ export type Outcome = 'provider' | 'upstream' | 'gateway' | 'caller_gone' | 'bro
 export type CallRecord = { platform: string | undefined; method: string; outcome: Outcome; attempts: number; upstreamMs: number; ownMs: number; replayed: boolean };
 
 /** Counts and times the calls that are over. */
-export type ProxyMetrics = { record(call: CallRecord): void };
+export type ProxyMetrics = {
+  record(call: CallRecord): void;
+  /** An attempt failed, and was followed by another, or not. */
+  decided(decision: RetryDecision): void;
+};
 
 const ownSeconds = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1];
 const circuitStates = { closed: 0, 'half-open': 1, open: 2 } as const;
@@ -24,16 +29,23 @@ const circuitStates = { closed: 0, 'half-open': 1, open: 2 } as const;
  *
  * @param gauges what is read when metrics are asked for
  */
-export function createProxyMetrics(registry: Registry, gauges: { inFlight(): number; circuit: Circuit; caches: Record<string, CacheCounts> }): ProxyMetrics {
+export function createProxyMetrics(registry: Registry, gauges: { inFlight(): number; circuits: Circuits; caches: Record<string, CacheCounts> }): ProxyMetrics {
   const calls = counter({ name: 'proxy_calls_total', help: 'Calls, by who answered.', registry }, ['platform', 'method', 'outcome']);
   const upstream = histogram({ name: 'proxy_upstream_seconds', help: 'Time to the upstream\'s headers, or until it failed or the caller left; retries included.', registry }, seconds);
   const own = histogram({
     name: 'proxy_own_seconds', help: 'Time of a call that was ours: authentication, look-ups, keeping answers; not waiting for the upstream, nor passing bodies on.', registry,
   }, ownSeconds);
   const retries = counter({ name: 'proxy_retries_total', help: 'Attempts beyond the first.', registry }, ['platform']);
+  const decisions = counter({
+    name: 'proxy_retry_decisions_total', help: 'Failed attempts, by whether another followed, and why or why not.', registry,
+  }, ['retried', 'reason']);
   const replays = counter({ name: 'proxy_replays_total', help: 'Writes answered with their first answer.', registry }, ['platform']);
   gauge('proxy_in_flight', 'Calls in flight.', (set) => set({}, gauges.inFlight()));
-  gauge('upstream_circuit', 'State of the circuit: 0 closed, 1 half-open, 2 open.', (set) => set({}, circuitStates[gauges.circuit.state()]));
+  gauge('upstream_circuit', 'State of the upstream\'s circuit: 0 closed, 1 half-open, 2 open.', (set) => set({}, circuitStates[gauges.circuits.state()]));
+  gauge('platform_circuit', 'State of a platform\'s circuit: 0 closed, 1 half-open, 2 open.', (set) => {
+    for (const [platform, state] of gauges.circuits.platforms()) set({ platform }, circuitStates[state]);
+  }, ['platform']);
+  gauge('refused_identities', 'Identities whose own calls on a platform are refused, since they mostly failed.', (set) => set({}, gauges.circuits.refusedOwners()));
   gauge('cache_lookups', 'Look-ups since the start, by cache and whether they hit.', (set) => {
     for (const [cache, counts] of Object.entries(gauges.caches)) {
       set({ cache, result: 'hit' }, counts.hits);
@@ -50,6 +62,7 @@ export function createProxyMetrics(registry: Registry, gauges: { inFlight(): num
   const timed = remember((platform, method) => ({ upstream: upstream({ platform, method }), own: own({ platform, method }) }));
   const counted = remember((platform, method, outcome) => calls({ platform, method, outcome }));
   const retried = remember((platform) => retries({ platform }));
+  const decidedFor = remember((reason, retried) => decisions({ retried, reason }));
   const replayedBy = remember((platform) => replays({ platform }));
 
   return {
@@ -63,5 +76,6 @@ export function createProxyMetrics(registry: Registry, gauges: { inFlight(): num
       if (attempts > 1) retried(platform).inc(attempts - 1);
       if (replayed) replayedBy(platform).inc();
     },
+    decided: ({ reason, retry }) => decidedFor(reason, String(retry)).inc(),
   };
 }

@@ -2,18 +2,18 @@ import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '../errors.js';
 import { isErrorBody } from '../upstream/client.js';
-import { isTimeout, problemForFailure, problemForStatus } from '../upstream/errors.js';
-import type { Passthrough, PassthroughCall } from '../upstream/passthrough.js';
+import { problemForFailure, problemForStatus } from '../upstream/errors.js';
+import { HttpError, InvalidRequest, type Passthrough, type PassthroughCall } from '../upstream/passthrough.js';
 import { isOwnRefusal, isRefusal, parseJson, reportUnfinished } from './answers.js';
 import { Attempt, type AttemptListener } from './attempt.js';
-import type { Circuit } from './circuit.js';
-import type { Outcome } from './metrics.js';
+import type { AttemptResult, Circuits } from './circuit.js';
+import type { Outcome, ProxyMetrics } from './metrics.js';
 import { headerValue } from './header-names.js';
 import type { Recorder } from './idempotency.js';
 import { passInformation } from './information.js';
 import { type ResponseHead, responseHead, responseTrailers } from './response-headers.js';
 import { releaseLater } from './release.js';
-import { isStale, type RetryBudget, retryDelay } from './retry.js';
+import { decideRetry, type Failure, type RetryBudget, type RetryDecision } from './retry.js';
 import { serverTiming } from './server-timing.js';
 
 /**
@@ -24,14 +24,15 @@ const heldBytes = 16 * 1024;
 /** What an answer of the upstream itself may have to be read as its error document. */
 const ownAnswerBytes = 64 * 1024;
 
-/** What is sent, over which connection, and whose that is. */
-export type RelayCall = PassthroughCall & { connectionId: string; owner: string };
+/** What is sent, over which connection, of which platform, and whose that is. */
+export type RelayCall = PassthroughCall & { connectionId: string; platform: string; owner: string };
 
 /** What relaying a call takes; `timeoutMs` is the time to response headers, retries included. */
 export type RelayDependencies = {
   passthrough: Passthrough;
-  circuit: Circuit;
+  circuits: Circuits;
   retryBudget: RetryBudget;
+  metrics: Pick<ProxyMetrics, 'decided'>;
   timeoutMs: number;
   /** Told which connection a provider, and not the upstream, answered 401 or 403 to. */
   noteRefusal(connectionId: string): void;
@@ -146,8 +147,8 @@ export class Relay implements AttemptListener {
     this.request.upstreamMs = this.#elapsed();
     const head = responseHead(status, rawHeaders);
     if (status >= 400) {
-      const delay = this.#delay({ status, retryAfter: headerValue(head.headers, 'retry-after') });
-      if (delay !== undefined) return this.#tryLater(delay);
+      const { retry, waitMs } = this.#decide({ status, retryAfter: headerValue(head.headers, 'retry-after') });
+      if (retry) return this.#tryLater(waitMs);
       if (!head.fromProvider && isOwnRefusal(status)) {
         this.#attempt!.discard();
         this.#turnedAway = status < 500;
@@ -215,17 +216,14 @@ export class Relay implements AttemptListener {
   onFailure(error: Error): void {
     if (this.#head) return this.fail(problemForFailure(error));
     this.request.upstreamMs = this.#elapsed();
-    // A request that the client will not even write says nothing of the upstream.
-    if (error instanceof Problem || this.#over || (error as { code?: string }).code?.startsWith('UND_ERR_INVALID')) {
-      this.#report('ignored');
-      return this.fail(error);
-    }
-    this.#report('failed');
-    const stale = isStale(error);
+    this.#report(resultOf(error));
+    if (this.#over || error instanceof Problem || error instanceof InvalidRequest) return this.fail(error);
+    if (!(error instanceof HttpError)) return this.fail(problemForFailure(error));
+    const { kind, stale } = error;
     this.#metStale ||= stale;
-    const delay = this.#delay({ sent: this.#attempt!.sent, stale, timedOut: isTimeout(error) });
-    if (delay === undefined) this.fail(problemForFailure(error));
-    else this.#tryLater(delay);
+    const { retry, waitMs } = this.#decide({ kind, sent: this.#attempt!.sent, stale });
+    if (retry) this.#tryLater(waitMs);
+    else this.fail(problemForFailure(error));
   }
 
   #end(rawTrailers: string[]): void {
@@ -249,31 +247,38 @@ export class Relay implements AttemptListener {
 
   #try(): void {
     this.#retry = undefined;
-    const { circuit, passthrough, timeoutMs } = this.dependencies;
+    const { circuits, passthrough, timeoutMs } = this.dependencies;
+    const call = this.#call!;
     try {
-      this.#probe = circuit.admit();
+      this.#probe = circuits.admit(call.owner, call.platform);
     } catch (problem) {
       return this.fail(problem);
     }
     this.attempts += 1;
     this.#attempt = new Attempt(this);
     const again = this.attempts === 1 ? undefined : { headersTimeoutMs: Math.max(1, timeoutMs - this.#elapsed()), fresh: this.#metStale };
-    passthrough.send(this.#call!, this.#attempt, again);
+    passthrough.send(call, this.#attempt, again);
   }
 
-  #tryLater(delay: number): void {
+  #tryLater(waitMs: number): void {
     this.#attempt!.discard();
-    this.#retry = setTimeout(() => this.#try(), delay);
+    this.#retry = setTimeout(() => this.#try(), waitMs);
   }
 
-  #report(result: 'answered' | 'failed' | 'ignored'): void {
-    this.dependencies.circuit.report(result, this.#call!.owner, this.#probe);
+  #report(result: AttemptResult): void {
+    const { owner, platform } = this.#call!;
+    this.dependencies.circuits.report(result, owner, platform, this.#probe);
   }
 
-  #delay(outcome: { status: number; retryAfter: string | undefined } | { sent: boolean; stale: boolean; timedOut: boolean }): number | undefined {
+  #decide(failure: Failure): RetryDecision {
     const { method, body } = this.#call!;
-    const { retryBudget, timeoutMs } = this.dependencies;
-    return retryDelay({ ...outcome, method, hasBody: body !== null, attempts: this.attempts, remainingMs: timeoutMs - this.#elapsed() }, retryBudget);
+    const { retryBudget, timeoutMs, metrics } = this.dependencies;
+    const remainingMs = timeoutMs - this.#elapsed();
+    const decision = decideRetry({ ...failure, method, hasBody: body !== null, attempts: this.attempts, remainingMs }, retryBudget);
+    if (decision.reason === 'final_status') return decision;
+    metrics.decided(decision);
+    this.request.log.debug({ attempt: this.attempts, failure, ...decision }, 'an attempt failed');
+    return decision;
   }
 
   #elapsed(): number {
@@ -358,4 +363,12 @@ export class Relay implements AttemptListener {
     this.#attempt?.cancel();
     if (waiting) this.#report('ignored');
   };
+}
+
+/** What a failure before the answer's head says of the upstream. */
+function resultOf(error: Error): AttemptResult {
+  // A kept connection that was closed says nothing of the upstream, nor does what ended on this side.
+  if (!(error instanceof HttpError) || error.stale || error.kind === 'aborted') return 'ignored';
+  if (error.kind === 'protocol') return 'answered';
+  return error.unheard ? 'unheard' : 'failed';
 }

@@ -1,4 +1,5 @@
 import { Problem } from '../errors.js';
+import { HttpError } from './http/errors.js';
 import { resetMs } from './rate-limit.js';
 
 /**
@@ -25,6 +26,7 @@ export function problemForFailure(error: unknown): Problem {
   if (isTimeout(error)) {
     return new Problem('upstream_timeout', 'The upstream did not answer in time.', { cause: error });
   }
+  if (error instanceof HttpError && error.kind === 'protocol') return invalidResponse('it is no HTTP answer, or too large a one', error);
   if (error instanceof SyntaxError || code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') return invalidResponse('its body could not be read', error);
   return new Problem('upstream_unreachable', 'The upstream cannot be reached, or broke off its answer.', { cause: error });
 }
@@ -32,7 +34,7 @@ export function problemForFailure(error: unknown): Problem {
 /** Whether a failure is that time ran out. */
 export function isTimeout(error: unknown): boolean {
   const { name, code } = error as { name?: string; code?: string };
-  return name === 'TimeoutError' || timeouts.has(code ?? '');
+  return name === 'TimeoutError' || code === 'timeout' || timeouts.has(code ?? '');
 }
 
 /** 502 `upstream_invalid_response` with a reason. */

@@ -1,10 +1,12 @@
 import type { RequestTrace } from '../observability/trace.js';
 import { connectionKeyHeader } from './connection-key.js';
+import { type FailureKind, HttpError, InvalidRequest } from './http/errors.js';
 import type { AnswerHandler } from './http/exchange.js';
 import { Pool } from './http/pool.js';
 import type { StreamedBody } from './http/upload.js';
 
-export type { AnswerHandler };
+export { HttpError, InvalidRequest };
+export type { AnswerHandler, FailureKind };
 
 /** Where the upstream is, and how it is spoken to. */
 export type PassthroughOptions = {

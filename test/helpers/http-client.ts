@@ -48,7 +48,7 @@ export type Call = {
   headers: string[];
   body: string;
   trailers: string[] | undefined;
-  error: (Error & { code?: string; stale?: boolean }) | undefined;
+  error: (Error & { kind?: string; code?: string; stale?: boolean; unheard?: boolean }) | undefined;
   ends: number;
   abort: (error?: Error) => void;
   resume: () => void;

@@ -156,7 +156,7 @@ t.test('a caller that goes away ends both spans', async (t) => {
   leaving.abort();
   await until(() => gateway.collector.spans.length === 2);
   t.match(servers(gateway.collector.spans)[0], { status: 2, attributes: { 'error.type': 'unfinished' } });
-  t.match(clients(gateway.collector.spans)[0], { status: 2, attributes: { 'error.type': 'UND_ERR_ABORTED', 'http.response.status_code': 200 } });
+  t.match(clients(gateway.collector.spans)[0], { status: 2, attributes: { 'error.type': 'aborted', 'http.response.status_code': 200 } });
 });
 
 for (const [source, path] of [['http', '/v1/authkit'], ['sdk', '/internal/v1/event-links/create']] as const) {

@@ -109,6 +109,7 @@ t.test('x-authkit-explain says what would be sent, with secrets masked, and send
     connection: { platform: 'gmail', identity: 'ada' },
     action: { id: 'list', title: 'List messages', path: '/users/{{userId}}/messages', rule: '/users/{{userId}}/messages' },
     upstream: { method: 'GET', path: '/v1/passthrough/users/me/messages?q=1' },
+    retry: { repeatable: true, rule: /at most twice/ },
   } });
   const sent = Object.fromEntries(answer.json.upstream.headers);
   t.match(sent, { accept: 'a/b', authorization: '[secret]', 'x-pica-secret': '[secret]', 'x-pica-connection-key': '[secret]', 'x-pica-action-id': 'list' });

@@ -21,7 +21,7 @@ t.test('metrics tell who answered, retries, replays and caches, and name no iden
     if (request.url!.endsWith('own')) return void response.writeHead(401).end();
     request.resume().on('end', () => response.writeHead(200, { 'x-pica-passthrough-a': 'b' }).end('ok'));
   });
-  const gateway = await startGateway(t, upstream.url, {}, database);
+  const gateway = await startGateway(t, upstream.url, { LOG_LEVEL: 'debug' }, database);
   await gateway.request('GET', '/proxy/gmail/retry', as);
   await gateway.request('GET', '/proxy/gmail/secret-path', as);
   await gateway.request('GET', '/proxy/gmail/own', as);
@@ -38,12 +38,16 @@ t.test('metrics tell who answered, retries, replays and caches, and name no iden
   for (const line of [
     'proxy_calls_total{platform="gmail",method="GET",outcome="provider"} 2', 'proxy_calls_total{platform="gmail",method="GET",outcome="upstream"} 1',
     'proxy_calls_total{platform="unknown",method="GET",outcome="gateway"} 1', 'proxy_calls_total{platform="gmail",method="GET",outcome="caller_gone"} 1',
-    'proxy_retries_total{platform="gmail"} 1', 'proxy_replays_total{platform="gmail"} 1', 'proxy_in_flight 0', 'upstream_circuit 0',
+    'proxy_retries_total{platform="gmail"} 1', 'proxy_retry_decisions_total{retried="true",reason="status"} 1', 'platform_circuit{platform="gmail"} 0', 'refused_identities 0',
+    'proxy_replays_total{platform="gmail"} 1', 'proxy_in_flight 0', 'upstream_circuit 0',
     'http_requests_total{method="GET",route="/proxy/:platform/*",status="499"} 1',
   ]) t.ok(text.includes(`${line}\n`), line);
   t.match(text, /^cache_lookups\{cache="connections",result="hit"\} [1-9]/m);
   t.match(text, /^proxy_upstream_seconds_count\{platform="gmail",method="GET"\} 4$/m);
   t.notMatch(text, /ada|secret-path|write|root-key|test::/);
+  const decided = gateway.log.lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'an attempt failed');
+  t.match(decided, [{ level: 20, attempt: 1, failure: { status: 503 }, retry: true, reason: 'status', waitMs: Number }]);
+  t.equal(decided.length, 1);
 });
 
 t.test('what is waited for is the upstream\'s time or nobody\'s, never ours', async (t) => {

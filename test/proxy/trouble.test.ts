@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
-import { createCircuit } from '../../src/proxy/circuit.js';
-import { createRetryBudget, type FailedAttempt, retryDelay } from '../../src/proxy/retry.js';
+import { type AttemptResult, type Circuits, createCircuits } from '../../src/proxy/circuit.js';
+import { createRetryBudget, decideRetry, type FailedAttempt } from '../../src/proxy/retry.js';
 import { openTestDatabase } from '../helpers/database.js';
 import { type Gateway, startGateway } from '../helpers/gateway.js';
 import { startUpstream, storeConnection } from '../helpers/upstream.js';
@@ -36,9 +36,10 @@ const ok = (response: ServerResponse) => void response.writeHead(200, { 'x-pica-
 const status = (code: number, headers = {}) => (response: ServerResponse) => void response.writeHead(code, { 'x-pica-passthrough-a': 'b', ...headers }).end('no');
 const reset = (response: ServerResponse) => void response.destroy();
 
-t.test('safe methods are repeated on 502, 503, 504, 429 and broken connections, at most twice; x-authkit-attempts tells', async (t) => {
+t.test('safe methods are repeated on 502, 503, 504, 429 with Retry-After and broken connections, at most twice; x-authkit-attempts tells', async (t) => {
   const gateway = await start(t, ok);
-  const failures = [status(502), status(503), status(504), status(429), status(503, { 'x-pica-passthrough-retry-after': '0' }), reset];
+  const soon = { 'x-pica-passthrough-retry-after': '0' };
+  const failures = [status(502), status(503), status(504), status(429, soon), status(503, soon), reset];
   for (const [method, first] of [...failures.map((each) => ['GET', each] as const), ['HEAD', status(503)] as const, ['OPTIONS', reset] as const]) {
     gateway.next(first, ok);
     const answer = await gateway.request(method, '/proxy/gmail/x', as());
@@ -62,6 +63,7 @@ t.test('other methods, bodies, other statuses and long Retry-After are not', asy
     await once(reset, method);
   }
   await once(status(500), 'GET');
+  await once(status(429), 'GET');
   await once(status(503, { 'x-pica-passthrough-retry-after': '11' }), 'GET');
   await once(status(429, { 'x-pica-passthrough-retry-after': new Date(Date.now() + 60_000).toUTCString() }), 'GET');
   await once(status(503), 'OPTIONS', { ...as(), body: 'x' } as never);
@@ -119,92 +121,183 @@ t.test('the budget: at most a tenth of the calls and a small reserve', async (t)
   let retries = 0;
   for (let i = 0; i < 1_000; i += 1) {
     budget.call();
-    if (retryDelay(outcome, budget) !== undefined) retries += 1;
+    if (decideRetry(outcome, budget).retry) retries += 1;
   }
   t.ok(retries >= 100 && retries <= 110, String(retries));
 });
 
-t.test('full jitter, Retry-After as a date, and the deadline', async (t) => {
-  const base: FailedAttempt = { method: 'GET', hasBody: false, attempts: 1, remainingMs: 20_000, status: 503, retryAfter: undefined };
-  const delay = (change: object, random = 0.5) => retryDelay({ ...base, ...change } as FailedAttempt, createRetryBudget(), () => random);
-  t.equal(delay({}), 50);
-  t.equal(delay({}, 0), 0);
-  t.equal(delay({ attempts: 2 }), 100);
-  t.equal(delay({ attempts: 3 }), undefined);
-  t.equal(delay({ retryAfter: '10' }), 10_000);
-  t.equal(delay({ retryAfter: '10', remainingMs: 9_000 }), undefined);
-  t.ok(delay({ retryAfter: new Date(Date.now() + 5_000).toUTCString() })! >= 4_000);
+t.test('the decision: full jitter, a pause after a 503, Retry-After, the deadline, and why', async (t) => {
+  const status: FailedAttempt = { method: 'GET', hasBody: false, attempts: 1, remainingMs: 20_000, status: 502, retryAfter: undefined };
+  const failure: FailedAttempt = { method: 'GET', hasBody: false, attempts: 1, remainingMs: 20_000, kind: 'unreachable', sent: true, stale: false };
+  const said = (base: FailedAttempt, change: object, random = 0.5) => {
+    const { retry, reason, waitMs } = decideRetry({ ...base, ...change } as FailedAttempt, createRetryBudget(), () => random);
+    return [retry, reason, waitMs];
+  };
+  t.same(said(status, {}), [true, 'status', 50]);
+  t.same(said(status, {}, 0), [true, 'status', 0]);
+  t.same(said(status, { attempts: 2 }), [true, 'status', 100]);
+  t.same(said(status, { attempts: 3 }), [false, 'attempts_spent', 0]);
+  t.same(said(status, { status: 503 }, 0), [true, 'status', 250], 'what is overloaded gets a pause, whatever the luck');
+  t.same(said(status, { status: 503, attempts: 2 }, 0), [true, 'status', 500]);
+  t.same(said(status, { status: 429 }), [false, 'rate_limited', 0], 'when to come again is the caller\'s to judge');
+  t.same(said(status, { status: 429, retryAfter: 'soon' }), [false, 'rate_limited', 0]);
+  t.same(said(status, { status: 429, retryAfter: '2' }), [true, 'status', 2_000]);
+  t.same(said(status, { status: 404 }), [false, 'final_status', 0]);
+  t.same(said(status, { method: 'POST' }), [false, 'not_repeatable', 0]);
+  t.same(said(status, { retryAfter: '10' }), [true, 'status', 10_000]);
+  t.same(said(status, { retryAfter: '11' }), [false, 'retry_after_too_long', 0]);
+  t.same(said(status, { retryAfter: '10', remainingMs: 9_000 }), [false, 'past_deadline', 0]);
+  t.ok(Number(said(status, { retryAfter: new Date(Date.now() + 5_000).toUTCString() })[2]) >= 4_000);
+  t.same(said(failure, {}), [true, 'unreachable', 50]);
+  t.same(said(failure, { stale: true }), [true, 'stale_connection', 0]);
+  t.same(said(failure, { kind: 'protocol' }), [false, 'invalid_answer', 0]);
+  t.same(said(failure, { kind: 'aborted' }), [false, 'given_up', 0]);
+  t.same(said(failure, { kind: 'timeout' }), [false, 'timed_out', 0]);
+  t.same(said(failure, { kind: 'timeout', sent: false }), [true, 'not_sent', 50]);
+  t.same(said(failure, { method: 'POST' }), [false, 'not_repeatable', 0]);
+  t.same(said(failure, { method: 'POST', sent: false }), [true, 'unreachable', 50]);
+  const spent = createRetryBudget();
+  while (spent.spend('trouble'));
+  t.match(decideRetry(status, spent), { retry: false, reason: 'budget_spent' });
 });
 
-t.test('the circuit opens on failures to answer, refuses, lets one probe through, and closes on an answer', async (t) => {
+/** Circuits, and who is refused: `report` tells of so many attempts of each identity. */
+function circuitsAt(time: () => number): Circuits & { all(result: AttemptResult, owners: readonly string[], times: number, platform?: string): void; refuses(owner: string, platform?: string): boolean } {
+  const circuits = createCircuits(time);
+  return {
+    ...circuits,
+    all(result, owners, times, platform = 'gmail') {
+      for (let i = 0; i < times; i += 1) for (const owner of owners) circuits.report(result, owner, platform);
+    },
+    refuses(owner, platform = 'gmail') {
+      try {
+        circuits.admit(owner, platform);
+        return false;
+      } catch (error) {
+        t.match(error, { code: 'upstream_circuit_open', extras: { headers: { 'retry-after': /^[1-5]$/ } } });
+        return true;
+      }
+    },
+  };
+}
+const three = ['mallory', 'trudy', 'eve'];
+const stateOf = (circuits: Circuits, platform = 'gmail') => circuits.platforms().find(([name]) => name === platform)?.[1];
+
+t.test('an identity whose calls fail is refused, lets one probe through, and passes after an answer; nobody else is', async (t) => {
   let time = 1;
-  const circuit = createCircuit(() => time);
-  const refuses = () => t.throws(() => circuit.admit(), { code: 'upstream_circuit_open' });
-  for (let i = 0; i < 19; i += 1) circuit.report('failed', 'ada');
-  circuit.admit();
-  circuit.report('failed', 'ada');
-  t.equal(circuit.state(), 'open');
-  refuses();
-  circuit.report('failed', 'ada');
+  const circuits = circuitsAt(() => time);
+  circuits.all('failed', ['ada'], 19);
+  t.equal(circuits.admit('ada', 'gmail'), false);
+  circuits.all('failed', ['ada'], 1);
+  t.ok(circuits.refuses('ada'));
+  t.notOk(circuits.refuses('bob'));
+  t.notOk(circuits.refuses('ada', 'slack'), 'nor on another platform');
+  t.same([circuits.refusedOwners(), stateOf(circuits), circuits.state()], [1, 'closed', 'closed']);
   time += 5_000;
-  t.equal(circuit.state(), 'half-open', 'calls from before it opened do not keep it open');
-  t.equal(circuit.admit(), true);
-  refuses();
-  circuit.report('failed', 'ada', true);
-  refuses();
+  t.equal(circuits.admit('ada', 'gmail'), true);
+  t.ok(circuits.refuses('ada'));
+  circuits.report('failed', 'ada', 'gmail', true);
+  t.ok(circuits.refuses('ada'));
   time += 5_000;
-  circuit.admit();
-  circuit.report('answered', 'ada', true);
-  t.equal(circuit.state(), 'closed');
-  t.equal(circuit.admit(), false);
-  for (let i = 0; i < 100; i += 1) circuit.report(i % 3 === 0 ? 'failed' : 'answered', 'ada');
-  t.equal(circuit.state(), 'closed');
+  circuits.admit('ada', 'gmail');
+  circuits.report('answered', 'ada', 'gmail', true);
+  t.equal(circuits.admit('ada', 'gmail'), false);
+  t.equal(circuits.refusedOwners(), 0);
+  for (let i = 0; i < 100; i += 1) circuits.report(i % 3 === 0 ? 'failed' : 'answered', 'ada', 'gmail');
+  t.notOk(circuits.refuses('ada'));
 });
 
 t.test('a probe that goes on and on does not keep others out, and calls from before it are not taken for it', async (t) => {
   let time = 1;
-  const circuit = createCircuit(() => time);
-  const refuses = () => t.throws(() => circuit.admit(), { code: 'upstream_circuit_open' });
-  for (let i = 0; i < 20; i += 1) circuit.report('failed', 'ada');
+  const circuits = circuitsAt(() => time);
+  circuits.all('failed', ['ada'], 20);
   time += 5_000;
-  t.equal(circuit.admit(), true);
-  circuit.report('failed', 'ada');
-  circuit.report('ignored', 'ada');
-  t.equal(circuit.state(), 'half-open', 'an old call\'s failure opens it for no longer');
-  refuses();
+  t.equal(circuits.admit('ada', 'gmail'), true);
+  circuits.report('failed', 'ada', 'gmail');
+  circuits.report('ignored', 'ada', 'gmail');
+  t.ok(circuits.refuses('ada'));
   time += 4_999;
-  refuses();
+  t.ok(circuits.refuses('ada'));
   time += 1;
-  t.equal(circuit.admit(), true, 'another probe');
-  refuses();
-  circuit.report('ignored', 'ada', true);
-  t.equal(circuit.admit(), true, 'a probe that said nothing is followed by the next');
-  circuit.report('answered', 'ada', true);
-  t.equal(circuit.state(), 'closed');
+  t.equal(circuits.admit('ada', 'gmail'), true, 'another probe');
+  t.ok(circuits.refuses('ada'));
+  circuits.report('ignored', 'ada', 'gmail', true);
+  t.equal(circuits.admit('ada', 'gmail'), true, 'a probe that said nothing is followed by the next');
+  circuits.report('answered', 'ada', 'gmail', true);
+  t.equal(circuits.admit('ada', 'gmail'), false);
 });
 
 t.test('a burst of failures is weighed against the answers of the seconds before it', async (t) => {
   let time = 1;
-  const circuit = createCircuit(() => time);
+  const circuits = circuitsAt(() => time);
   for (let second = 0; second < 60; second += 1) {
-    for (let i = 0; i < 100; i += 1) circuit.report('answered', 'ada');
+    circuits.all('answered', ['ada'], 100);
     // Deadlines end together: many calls that hung for a second fail in one turn of the event loop.
-    for (let i = 0; i < 30; i += 1) circuit.report('failed', 'ada');
-    t.equal(circuit.state(), 'closed', `second ${second}`);
+    circuits.all('failed', ['ada'], 30);
+    t.equal(circuits.refusedOwners(), 0, `second ${second}`);
     time += 1_000;
   }
   time += 20_000;
-  for (let i = 0; i < 20; i += 1) circuit.report('failed', 'ada');
-  t.equal(circuit.state(), 'open', 'answers of long ago count no more');
+  circuits.all('failed', ['ada'], 20);
+  t.equal(circuits.refusedOwners(), 1, 'answers of long ago count no more');
 });
 
-t.test('the failures of one identity do not close the way for others that are answered', async (t) => {
-  const circuit = createCircuit(() => 1);
-  circuit.report('answered', 'grace');
-  for (let i = 0; i < 200; i += 1) circuit.report('failed', 'ada');
-  t.equal(circuit.state(), 'closed');
-  circuit.report('failed', 'linus');
-  t.equal(circuit.state(), 'open', 'two of three fail');
+t.test('a platform is closed by several identities that fail, and not while another is answered', async (t) => {
+  let time = 1;
+  const circuits = circuitsAt(() => time);
+  circuits.all('unheard', three.slice(0, 2), 1_000);
+  t.equal(stateOf(circuits), 'closed', 'two are not several');
+  circuits.all('answered', ['ada'], 1);
+  circuits.all('unheard', three, 1_000);
+  t.equal(stateOf(circuits), 'closed', 'one is answered');
+  time += 10_000;
+  circuits.all('unheard', three, 10);
+  t.equal(stateOf(circuits), 'open', 'not any more');
+  t.equal(circuits.state(), 'closed', 'of one platform');
+  t.notOk(circuits.refuses('ada', 'slack'));
+  t.ok(three.every((owner) => circuits.refuses(owner)));
+  t.equal(circuits.admit('ada', 'gmail'), true, 'who is not known to fail may be the probe at once');
+  t.ok(circuits.refuses('grace'), 'one at a time');
+  circuits.report('answered', 'ada', 'gmail', true);
+  t.equal(stateOf(circuits), 'closed');
+  t.notOk(circuits.refuses('grace'));
+});
+
+t.test('whoever is answered goes on being, in the middle of many that fail', async (t) => {
+  const circuits = circuitsAt(() => 1);
+  circuits.all('answered', ['ada'], 1);
+  circuits.all('unheard', Array.from({ length: 100 }, (_, i) => `sybil ${i}`), 50);
+  t.equal(stateOf(circuits), 'open');
+  for (let i = 0; i < 22; i += 1) t.notOk(circuits.refuses('ada'));
+});
+
+t.test('everything is closed by several platforms that plainly do not answer, and by no more than that', async (t) => {
+  let time = 1;
+  const circuits = circuitsAt(() => time);
+  circuits.all('failed', three, 100, 'gmail');
+  circuits.all('failed', three, 100, 'slack');
+  t.same([stateOf(circuits, 'gmail'), stateOf(circuits, 'slack'), circuits.state()], ['open', 'open', 'closed'], 'answers that broke off are answers');
+  time += 10_000;
+  circuits.all('unheard', three.slice(0, 2), 100, 'gmail');
+  circuits.all('unheard', three.slice(0, 2), 100, 'slack');
+  t.equal(circuits.state(), 'closed', 'two identities');
+  circuits.all('unheard', three, 7, 'hubspot');
+  t.equal(circuits.state(), 'open');
+  t.equal(circuits.admit('ada', 'notion'), true, 'a platform that was not called before is probed');
+  t.ok(circuits.refuses('grace', 'notion'));
+  circuits.report('answered', 'ada', 'notion');
+  t.equal(circuits.state(), 'closed');
+});
+
+t.test('what is remembered of circuits is bounded', async (t) => {
+  let time = 1;
+  const circuits = circuitsAt(() => time);
+  for (let i = 0; i < 2_500; i += 1) circuits.report('answered', `identity ${i}`, `platform ${i}`);
+  t.ok(circuits.platforms().length <= 1_000);
+  circuits.all('failed', ['ada'], 20);
+  time += 70_000;
+  circuits.report('answered', 'bob', 'gmail');
+  t.equal(circuits.refusedOwners(), 0, 'and who stays away is forgotten');
 });
 
 t.test('an open circuit shows in /readyz, which stays ready', async (t) => {

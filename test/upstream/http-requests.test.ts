@@ -52,7 +52,7 @@ t.test('nothing can split a request, or change where it ends', async (t) => {
   ];
   const { url, sockets } = await startKeeping(t, () => true);
   const pool = openPool(t, url);
-  for (const [name, change] of attacks) t.match(await send(pool, change), { connected: false, error: { code: 'UND_ERR_INVALID_ARG' }, ends: 1 }, JSON.stringify(name));
+  for (const [name, change] of attacks) t.match(await send(pool, change), { connected: false, error: { name: 'InvalidRequest' }, ends: 1 }, JSON.stringify(name));
   t.equal(sockets.length, 0);
 });
 
@@ -90,7 +90,7 @@ t.test('an upload goes as fast as it is read', async (t) => {
   await wait(100);
   t.equal(given, before);
   t.ok(given < 20_000_000, `${given} bytes`);
-  t.match(await call, { error: { code: 'UND_ERR_HEADERS_TIMEOUT' } }, 'and a server that does not read is silent');
+  t.match(await call, { error: { code: 'timeout' } }, 'and a server that does not read is silent');
   t.equal(body.destroyed, true);
   t.ok(receiving);
 });
@@ -111,7 +111,7 @@ t.test('a stream that is longer or shorter than it said breaks the call, and can
   for (const parts of [['abcdef'], ['abc', 'GET /evil HTTP/1.1\r\n\r\n'], ['ab']]) {
     const { url, sent } = await startKeeping(t, () => false);
     const call = await send(openPool(t, url), { method: 'POST', headers: ['content-length', '5'], body: Readable.from(parts.map((part) => Buffer.from(part)), { objectMode: false }) });
-    t.match(call, { error: { code: 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH' }, ends: 1 });
+    t.match(call, { error: { code: 'aborted' }, ends: 1 });
     await wait(20);
     t.ok((sent[0]?.split('\r\n\r\n')[1] ?? '').length < 5, 'what was sent is less than was said');
     t.notMatch(sent[0] ?? '', /evil/);
@@ -131,7 +131,7 @@ t.test('a body that fails ends the call with its own error, before it was connec
   t.match(await call, { error: problem, ends: 1 });
   const closed = new PassThrough();
   const third = send(openPool(t, url), { method: 'POST', body: closed }, (step) => void (step === 'onConnect' && setTimeout(() => closed.destroy(), 10)));
-  t.match(await third, { error: { code: 'UND_ERR_ABORTED' }, ends: 1 });
+  t.match(await third, { error: { code: 'aborted' }, ends: 1 });
   await wait(20);
   t.ok(sockets.every(({ destroyed }) => destroyed));
 });

@@ -67,9 +67,9 @@ t.test('a certificate of another name, and one of an unknown authority, are refu
 
 t.test('a handshake that hangs or breaks off fails before anything is sent', async (t) => {
   const hanging = await startRaw(t, () => {});
-  t.match(await send(openPool(t, hanging.url.replace('http:', 'https:'), { connectTimeoutMs: 300 })), { connected: false, error: { code: 'UND_ERR_CONNECT_TIMEOUT' }, ends: 1 });
+  t.match(await send(openPool(t, hanging.url.replace('http:', 'https:'), { connectTimeoutMs: 300 })), { connected: false, error: { code: 'timeout' }, ends: 1 });
   const hurried = send(openPool(t, hanging.url.replace('http:', 'https:'), { connectTimeoutMs: 600_000 }), { headersTimeoutMs: 300 });
-  t.match(await hurried, { connected: false, error: { code: 'UND_ERR_CONNECT_TIMEOUT' }, ends: 1 }, 'connecting is part of the time to the headers');
+  t.match(await hurried, { connected: false, error: { code: 'timeout' }, ends: 1 }, 'connecting is part of the time to the headers');
   const closing = await startRaw(t, (socket) => void socket.end());
-  t.match(await send(openPool(t, closing.url.replace('http:', 'https:'))), { connected: false, error: { code: /ECONNRESET|UND_ERR_SOCKET/ }, ends: 1 });
+  t.match(await send(openPool(t, closing.url.replace('http:', 'https:'))), { connected: false, error: { kind: 'unreachable', unheard: true }, ends: 1 });
 });

@@ -20,7 +20,7 @@ export class AnswerHead implements FieldListener {
 
   /**
    * @param text everything before the empty line, in Latin-1
-   * @throws HttpError `UND_ERR_PROTOCOL` for what is malformed, and where two readers could disagree on the length of the body
+   * @throws HttpError of kind `protocol` for what is malformed, and where two readers could disagree on the length of the body
    *   (RFC 9112 §6.3, §11.2): more than one `Content-Length`, one beside a `Transfer-Encoding`, and any coding but `chunked`
    */
   constructor(text: string) {
@@ -69,14 +69,22 @@ function statusOf(text: string): number {
   return status;
 }
 
+/** Whether a text that may go on can be the beginning of a status line, so that what is no HTTP/1 need not be waited for. */
+export function mayBeginStatusLine(text: string): boolean {
+  return statusLineBeginning.test(text.length > 13 ? text.slice(0, 13) : text);
+}
+
+/** `HTTP/1.x 999` and a space or CR, or any beginning of it. */
+const statusLineBeginning = /^(?:H|HT|HTT|HTTP|HTTP\/|HTTP\/1|HTTP\/1\.|HTTP\/1\.[01](?: (?:[1-9](?:\d(?:\d[ \r]?)?)?)?)?)$/;
+
 function isDigit(code: number): boolean {
   return code >= 0x30 && code <= 0x39;
 }
 
 function malformed(): HttpError {
-  return new HttpError('UND_ERR_PROTOCOL', 'the answer has a malformed status line');
+  return new HttpError('protocol', 'the answer has a malformed status line');
 }
 
 function ambiguous(): HttpError {
-  return new HttpError('UND_ERR_PROTOCOL', 'the answer does not say clearly how long it is');
+  return new HttpError('protocol', 'the answer does not say clearly how long it is');
 }

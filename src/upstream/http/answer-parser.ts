@@ -1,5 +1,5 @@
 import { maxHeaderSize } from 'node:http';
-import { AnswerHead } from './answer-head.js';
+import { AnswerHead, mayBeginStatusLine } from './answer-head.js';
 import { HttpError } from './errors.js';
 import { readFields } from './fields.js';
 
@@ -18,6 +18,10 @@ type Next = 'head' | 'length' | 'close' | 'size' | 'chunk' | 'chunk end' | 'trai
 const emptyLine = Buffer.from('\r\n\r\n');
 /** A chunk's size, and extensions, which mean nothing to us (RFC 9112 §7.1). */
 const chunkLine = /^([\da-fA-F]{1,12})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?$/;
+/** What can still become such a line with its CRLF. */
+const chunkLineBeginning = /^[\da-fA-F]{1,12}(?:[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?)?\r?$/;
+/** What can still become a line, or the empty one that ends a section: no control characters, and CR at the end only. */
+const lineBeginning = /^[\t\x20-\x7e\x80-\xff]*\r?$/;
 const lf = 0x0a;
 const cr = 0x0d;
 
@@ -33,6 +37,8 @@ export class AnswerParser {
   #left = 0;
   /** The beginning of something that has to be read in one. */
   #kept: Buffer | undefined;
+  /** How much of a section that has not ended was looked at: its whole lines. */
+  #checked = 0;
 
   constructor(private readonly listener: AnswerListener) {}
 
@@ -41,6 +47,7 @@ export class AnswerParser {
     this.#next = 'head';
     this.#toHead = toHead;
     this.#head = undefined;
+    this.#checked = 0;
   }
 
   /** Reads no more, whatever comes. */
@@ -49,7 +56,7 @@ export class AnswerParser {
     this.#kept = undefined;
   }
 
-  /** @throws HttpError `UND_ERR_PROTOCOL` or `UND_ERR_HEADERS_OVERFLOW`: the answer is not to be read further */
+  /** @throws HttpError of kind `protocol`: the answer is not to be read further */
   feed(chunk: Buffer): void {
     if (this.#kept) {
       chunk = Buffer.concat([this.#kept, chunk]);
@@ -92,10 +99,11 @@ export class AnswerParser {
   #readHead(chunk: Buffer, at: number): number {
     const end = chunk.indexOf(emptyLine, at);
     if (end < 0 ? chunk.length - at > maxHeaderSize : end - at > maxHeaderSize) throw tooLong();
-    if (end < 0) return -1;
+    if (end < 0) return this.#foresee(chunk, at);
+    this.#checked = 0;
     const head = new AnswerHead(chunk.toString('latin1', at, end));
     const after = end + 4;
-    if (head.status === 101) throw new HttpError('UND_ERR_PROTOCOL', 'the answer switches protocols, which nobody asked for');
+    if (head.status === 101) throw new HttpError('protocol', 'the answer switches protocols, which was not asked for');
     if (head.status < 200) {
       this.listener.onHead(head);
       return after;
@@ -120,7 +128,10 @@ export class AnswerParser {
   #readSize(chunk: Buffer, at: number): number {
     const end = chunk.indexOf(lf, at);
     if (end < 0 ? chunk.length - at > maxHeaderSize : end - at > maxHeaderSize) throw tooLong();
-    if (end < 0) return -1;
+    if (end < 0) {
+      if (!chunkLineBeginning.test(chunk.toString('latin1', at))) throw malformed();
+      return -1;
+    }
     const size = chunk[end - 1] === cr ? chunkLine.exec(chunk.toString('latin1', at, end - 1))?.[1] : undefined;
     if (size === undefined) throw malformed();
     this.#left = Number.parseInt(size, 16);
@@ -152,14 +163,33 @@ export class AnswerParser {
     }
     const end = chunk.indexOf(emptyLine, at);
     if (end < 0 ? chunk.length - at > maxHeaderSize : end - at > maxHeaderSize) throw tooLong();
-    if (end < 0) return -1;
+    if (end < 0) return this.#foresee(chunk, at);
     const trailers: string[] = [];
     readFields(chunk.toString('latin1', at, end), 0, trailers);
     this.#end(trailers, this.#head!.keepAlive && end + 4 === chunk.length);
     return end + 4;
   }
 
+  /**
+   * Refuses a head or trailers that can become none any more, however they go on: their end may never come. Each line is
+   * looked at once, so that a section which comes byte by byte costs no more than its bytes.
+   */
+  #foresee(chunk: Buffer, at: number): -1 {
+    const text = chunk.toString('latin1', at + this.#checked);
+    const first = this.#next === 'head' && this.#checked === 0;
+    if (first && !mayBeginStatusLine(text)) throw malformed();
+    const lines = text.lastIndexOf('\r\n');
+    if (lines >= 0) {
+      if (first) void new AnswerHead(text.slice(0, lines));
+      else readFields(text.slice(0, lines), 0, []);
+      this.#checked += lines + 2;
+    }
+    if (!lineBeginning.test(lines < 0 ? text : text.slice(lines + 2))) throw malformed();
+    return -1;
+  }
+
   #end(trailers: string[], reusable: boolean): void {
+    this.#checked = 0;
     this.#next = 'end';
     this.listener.onEnd(trailers, reusable);
   }
@@ -171,9 +201,9 @@ function announcesBody({ contentLength, chunked }: AnswerHead): boolean {
 }
 
 function tooLong(): HttpError {
-  return new HttpError('UND_ERR_HEADERS_OVERFLOW', `the answer has a head, a chunk's size or trailers of more than ${maxHeaderSize} bytes`);
+  return new HttpError('protocol', `the answer has a head, a chunk's size or trailers of more than ${maxHeaderSize} bytes`);
 }
 
 function malformed(): HttpError {
-  return new HttpError('UND_ERR_PROTOCOL', 'the answer has a malformed chunk');
+  return new HttpError('protocol', 'the answer has a malformed line');
 }

@@ -151,7 +151,7 @@ export class Connection implements AnswerListener, UploadListener {
     exchange.upload?.start(socket, this);
   }
 
-  #abort(exchange: Exchange, error = new HttpError('UND_ERR_ABORTED', 'the call was given up') as Error): void {
+  #abort(exchange: Exchange, error = new HttpError('aborted', 'the call was given up') as Error): void {
     if (this.#exchange === exchange) this.fail(error);
   }
 
@@ -187,18 +187,20 @@ export class Connection implements AnswerListener, UploadListener {
 
   readonly #onError = (error: Error): void => {
     // Before the request is on its way, it is the address that is at fault; the error says how.
-    this.fail(this.#state === 'connecting' ? error : this.#broken(error));
+    this.fail(this.#state === 'connecting' ? new HttpError('unreachable', `no connection: ${error.message}`, { cause: error, unheard: true }) : this.#broken(error));
   };
 
   readonly #onClose = (): void => this.fail(this.#broken());
 
   #broken(cause?: Error): HttpError {
-    return new HttpError('UND_ERR_SOCKET', 'the other side closed the connection before the answer was complete', { cause, stale: this.#used && !this.#heard });
+    return new HttpError('unreachable', 'the other side closed the connection before the answer was complete', {
+      cause, stale: this.#used && !this.#heard, unheard: !this.#heard,
+    });
   }
 
   #timeout(): HttpError {
-    if (this.#state === 'connecting') return new HttpError('UND_ERR_CONNECT_TIMEOUT', 'no connection in time');
-    if (this.#state === 'body') return new HttpError('UND_ERR_BODY_TIMEOUT', this.#paused ? 'nobody read the answer' : 'the answer stopped coming');
-    return new HttpError('UND_ERR_HEADERS_TIMEOUT', 'no answer in time');
+    if (this.#state === 'connecting') return new HttpError('timeout', 'no connection in time', { unheard: true });
+    if (this.#state === 'body') return new HttpError('timeout', this.#paused ? 'the answer was not read' : 'the answer stopped coming');
+    return new HttpError('timeout', 'no answer in time', { unheard: !this.#heard });
   }
 }

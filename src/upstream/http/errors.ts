@@ -1,30 +1,33 @@
-/**
- * Codes of what can go wrong with a call. They are those of undici, which our other calls go by: `upstream/errors.ts` and
- * those who read traces know one set.
- */
-export type HttpFailure =
-  /** The request cannot be written as one; nothing was sent, and it says nothing of the other side. */
-  | 'UND_ERR_INVALID_ARG'
-  | 'UND_ERR_CONNECT_TIMEOUT'
-  | 'UND_ERR_HEADERS_TIMEOUT'
-  | 'UND_ERR_BODY_TIMEOUT'
-  /** The other side closed or reset the connection before the answer was complete. */
-  | 'UND_ERR_SOCKET'
-  /** The answer breaks the protocol. */
-  | 'UND_ERR_PROTOCOL'
-  | 'UND_ERR_HEADERS_OVERFLOW'
-  | 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH'
-  | 'UND_ERR_ABORTED'
-  | 'UND_ERR_DESTROYED';
+/** What a call failed of. */
+export type FailureKind =
+  /** Time ran out. */
+  | 'timeout'
+  /** No connection could be made, or the other side closed it before the answer was complete. */
+  | 'unreachable'
+  /** The answer breaks the protocol, or is larger than is read. */
+  | 'protocol'
+  /** It was given up on this side: by its caller, by a body that broke, or because the pool was closed. */
+  | 'aborted';
 
 /** A call that failed on its way. */
 export class HttpError extends Error {
   override readonly name = 'HttpError';
   /** A connection kept open was closed before a byte of the answer: no trouble of the other side's, only the price of keeping it. */
   readonly stale: boolean;
+  /** The other side was asked, or called, and not a byte of an answer came. */
+  readonly unheard: boolean;
+  /** The code of the system's or TLS's error behind it (`ECONNREFUSED`), or else the kind. */
+  readonly code: string;
 
-  constructor(readonly code: HttpFailure, message: string, { stale = false, ...options }: ErrorOptions & { stale?: boolean } = {}) {
+  constructor(readonly kind: FailureKind, message: string, { stale = false, unheard = false, ...options }: ErrorOptions & { stale?: boolean; unheard?: boolean } = {}) {
     super(message, options);
     this.stale = stale;
+    this.unheard = unheard;
+    this.code = (options.cause as { code?: string } | undefined)?.code ?? kind;
   }
+}
+
+/** A request that cannot be written as one: the program's own mistake. Nothing was sent, and it says nothing of the other side. */
+export class InvalidRequest extends TypeError {
+  override readonly name = 'InvalidRequest';
 }

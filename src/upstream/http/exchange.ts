@@ -50,7 +50,7 @@ export class Exchange {
   /** When it began to wait for a connection, in ticks of the pool. */
   waitsSince = 0;
 
-  /** @throws HttpError `UND_ERR_INVALID_ARG` for what cannot be written as a request */
+  /** @throws InvalidRequest for what cannot be written as a request */
   constructor(request: HttpRequest, host: string, readonly handler: AnswerHandler) {
     const { body } = request;
     const { text, length, keeps } = requestHead(request, host);

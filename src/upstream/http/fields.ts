@@ -41,7 +41,7 @@ export type FieldListener = { noteField(kind: FieldName['kind'], value: string):
  * Reads field lines (RFC 9112 §5) from `start` to the end of `text`, whose last line has no CRLF. Each `name` and value goes
  * to `fields`; those that the client has to know also to `listener`.
  *
- * @throws HttpError `UND_ERR_PROTOCOL` for a name that is no token (so also for a folded line, and for space before the
+ * @throws HttpError of kind `protocol` for a name that is no token (so also for a folded line, and for space before the
  *   colon, RFC 9112 §5.1), and for control characters, a bare CR or LF among them
  */
 export function readFields(text: string, start: number, fields: string[], listener?: FieldListener): void {
@@ -70,5 +70,5 @@ function isSpace(code: number): boolean {
 }
 
 function malformed(): HttpError {
-  return new HttpError('UND_ERR_PROTOCOL', 'the answer has a malformed field line');
+  return new HttpError('protocol', 'the answer has a malformed field line');
 }

@@ -69,7 +69,7 @@ export class Pool implements ConnectionOwner {
   send(request: HttpRequest, handler: AnswerHandler): void {
     let exchange: Exchange;
     try {
-      if (this.#closed) throw new HttpError('UND_ERR_DESTROYED', 'the pool is closed');
+      if (this.#closed) throw new HttpError('aborted', 'the pool is closed');
       exchange = new Exchange(request, this.#host, handler);
     } catch (error) {
       return void setImmediate(() => handler.onError(error as Error));
@@ -79,7 +79,7 @@ export class Pool implements ConnectionOwner {
     this.#schedule();
   }
 
-  /** Ends every call with `UND_ERR_DESTROYED`, and every connection. */
+  /** Ends every call with an HttpError of kind `aborted`, and every connection. */
   close(): void {
     this.#closed = true;
     const waiting = this.#waiting;
@@ -150,7 +150,7 @@ export class Pool implements ConnectionOwner {
     for (const connection of this.#all) connection.check();
     for (const exchange of this.#waiting.filter((each) => this.#isLate(each))) {
       this.#waiting.splice(this.#waiting.indexOf(exchange), 1);
-      exchange.handler.onError(new HttpError('UND_ERR_CONNECT_TIMEOUT', 'no connection became free in time'));
+      exchange.handler.onError(new HttpError('timeout', 'no connection became free in time'));
     }
     for (const connection of this.#idle.filter(({ idleSince, idleMs }) => this.#clock - idleSince >= idleMs)) connection.destroy();
     if (this.#waiting.length > 0 || this.#all.size > this.#idle.length + this.#rested.length) return;
@@ -176,5 +176,5 @@ function remove(from: Connection[], connection: Connection): void {
 }
 
 function destroyed(): HttpError {
-  return new HttpError('UND_ERR_DESTROYED', 'the pool was closed');
+  return new HttpError('aborted', 'the pool was closed');
 }

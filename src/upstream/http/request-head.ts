@@ -1,4 +1,4 @@
-import { HttpError } from './errors.js';
+import { InvalidRequest } from './errors.js';
 import type { HttpRequest } from './exchange.js';
 import { fieldName, isFieldValue } from './fields.js';
 
@@ -14,7 +14,7 @@ export type RequestHead = Readonly<{ text: string; length: number | undefined; k
  * The head of a request (RFC 9112 §3). It asks to keep only connections that are sure to be in a known state afterwards: after
  * HEAD, and after content with a method that expects none, those of some servers are not.
  *
- * @throws HttpError `UND_ERR_INVALID_ARG` for anything that would break out of its place: CR, LF and NUL, spaces in the
+ * @throws InvalidRequest for anything that would break out of its place: CR, LF and NUL, spaces in the
  *   target, characters beyond Latin-1, names that are no tokens, headers that frame the request, and a length that is not the body's
  */
 export function requestHead({ method, path, headers, body }: HttpRequest, host: string): RequestHead {
@@ -48,6 +48,6 @@ function framing(body: HttpRequest['body'], length: number | undefined, expected
   return size > 0 || expected ? `content-length: ${size}\r\n` : '';
 }
 
-function invalid(what: string): HttpError {
-  return new HttpError('UND_ERR_INVALID_ARG', `a request with this ${what} cannot be sent`);
+function invalid(what: string): InvalidRequest {
+  return new InvalidRequest(`a request with this ${what} cannot be sent`);
 }

@@ -116,9 +116,9 @@ function trailerSection(trailers: readonly string[]): string {
 function ignore(): void {}
 
 function closed(): HttpError {
-  return new HttpError('UND_ERR_ABORTED', 'the body closed before its end');
+  return new HttpError('aborted', 'the body closed before its end');
 }
 
 function mismatch(): HttpError {
-  return new HttpError('UND_ERR_REQ_CONTENT_LENGTH_MISMATCH', 'the body has not the length that was said');
+  return new HttpError('aborted', 'the body has not the length that was said');
 }
