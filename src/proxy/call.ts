@@ -12,7 +12,7 @@ import { providerTarget } from './path.js';
 import { actionId, type Plan, planCall, type PlanDependencies } from './plan.js';
 import { Relay, type RelayCall, type RelayDependencies } from './relay.js';
 import { BoundedBody, type RequestBody, takeBody } from './request-body.js';
-import { requestHeaders } from './request-headers.js';
+import { explicitHeaders, requestHeaders } from './request-headers.js';
 
 /** What serving a proxied call takes. */
 export type ProxyDependencies = PlanDependencies & Omit<RelayDependencies, 'metrics'> & {
@@ -90,7 +90,7 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
       if (key === undefined) return relay.send(callOf(guarded.headers, content));
       const write = {
         owner, key, method: request.method, connectionId: connection.id, target: providerTarget(request.originalUrl), actionId: actionId(request),
-        contentType: request.headers['content-type'], body: original,
+        contentType: request.headers['content-type'], explicitHeaders: explicitHeaders(request.raw.rawHeaders), body: original,
       };
       const began = reply.elapsedTime;
       idempotency.begin(write).then((found) => {

@@ -17,6 +17,8 @@ export type Write = {
   target: string;
   actionId: string | undefined;
   contentType: string | undefined;
+  /** The `x-upstream-*` headers, as lines in an order of their own. */
+  explicitHeaders: readonly string[];
   body: Buffer | BoundedBody | null;
 };
 
@@ -116,8 +118,8 @@ async function replay(existing: StoredWrite, body: Buffer | BoundedBody | null):
   return { status: existing.status!, headers: existing.headers as string[], body: Buffer.from(existing.body) };
 }
 
-function fingerprintOf({ method, connectionId, target, actionId = '', contentType = '' }: Write): string {
-  return hash('sha256', [method, connectionId, target, actionId, contentType].join('\n'));
+function fingerprintOf({ method, connectionId, target, actionId = '', contentType = '', explicitHeaders }: Write): string {
+  return hash('sha256', [method, connectionId, target, actionId, contentType, ...explicitHeaders].join('\n'));
 }
 
 /** A function that gives the digest of a body once it has been read, which is somebody else's doing; undefined before. */
@@ -136,7 +138,7 @@ function notKept({ status }: StoredWrite, how: string): Problem {
 }
 
 function reused(): Problem {
-  return new Problem('idempotency_key_reused', 'This Idempotency-Key came with another request before: another method, path, connection, action, content type or body.', {
+  return new Problem('idempotency_key_reused', 'This Idempotency-Key came with another request before: another method, path, connection, action, content type, x-upstream header or body.', {
     errors: [{ field: 'header.idempotency-key', message: 'belongs to another request' }],
   });
 }

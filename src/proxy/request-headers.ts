@@ -1,7 +1,15 @@
 import { connectionOptions, hopByHop, rememberNames } from './header-names.js';
 
 const ours = /^(?:x-api-key|authorization|x-user-id|x-identity.*|x-connection-id|x-authkit-.*)$/;
-const removed = /^(?:cookie|cookie2|host|expect|content-length|forwarded|x-forwarded-.*|via)$/;
+const removed = /^(?:cookie|cookie2|host|expect|content-length|forwarded|via)$/;
+/** By these, servers and frameworks on the way take another path, method, host or client address than the request's own. */
+const steering = new RegExp(`^(?:${[
+  'x-(?:original|rewrite|rewritten|raw|proxy|override)-(?:url|uri|path|method|host)', '(?:x-)?(?:http|request|base|proxy)-(?:url|uri|path)', 'x-(?:url|uri)',
+  'x-(?:http-)?method(?:-override)?', 'x-(?:http-)?host(?:-override)?', 'proxy(?:-host)?', 'x-envoy-.*', 'x-middleware-.*',
+  '(?:x-)?script-name', 'x-url-scheme', 'x-scheme', 'front-end-https',
+  'x-forward(?:ed)?(?:-.*)?', 'forwarded-.*', '(?:x-)?(?:real|true|client|remote|originating|cluster|cluster-client|true-client|cf-connecting|fastly-client)-(?:ip|ipv6|addr)',
+  'cf-connecting-ipv6?', 'x-client',
+].join('|').replaceAll('-', '[-_]')})$`);
 const notInTrailers = /^(?:content-.*|authorization|cache-control|expect|host|if-.*|max-forwards|pragma|range|set-cookie|te)$/;
 const explicit = 'x-upstream-';
 
@@ -13,10 +21,10 @@ const connection: Fate = { kind: 'connection' };
 
 const fateOf = rememberNames<Fate>((name) => {
   if (name === 'connection') return connection;
-  if (hopByHop.has(name) || removed.test(name) || ours.test(name) || isUpstreams(name)) return drop;
+  if (hopByHop.has(name) || removed.test(name) || steering.test(name) || ours.test(name) || isUpstreams(name)) return drop;
   if (!name.startsWith(explicit)) return keep;
   const real = name.slice(explicit.length);
-  const allowed = real !== '' && !hopByHop.has(real) && !isUpstreams(real) && !/^(?:host|expect|content-length|x-authkit-.*)$/.test(real);
+  const allowed = real !== '' && !hopByHop.has(real) && !isUpstreams(real) && !steering.test(real) && !/^(?:host|expect|content-length|x-authkit-.*)$/.test(real);
   return allowed ? { kind: 'explicit', name: real } : drop;
 });
 
@@ -26,8 +34,21 @@ function isUpstreams(name: string): boolean {
 }
 
 /**
+ * What a request says as `x-upstream-*`: a line for each, by name, in the order in which those of one name came. For telling
+ * requests apart.
+ */
+export function explicitHeaders(rawHeaders: readonly string[]): string[] {
+  const given: [name: string, value: string][] = [];
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const fate = fateOf(rawHeaders[i]!);
+    if (fate.kind === 'explicit') given.push([fate.name, rawHeaders[i + 1]!]);
+  }
+  return given.sort(([one], [other]) => (one < other ? -1 : one > other ? 1 : 0)).map(([name, value]) => `${name}: ${value}`);
+}
+
+/**
  * The headers that go upstream, as a flat list: all end-to-end ones except our credentials and selectors, cookies, traces
- * of the way here, and everything in the upstream's own namespace. `x-upstream-{name}` arrives as `{name}`, and wins over
+ * of the way here, what steers servers on the way, and everything in the upstream's own namespace. `x-upstream-{name}` arrives as `{name}`, and wins over
  * a plain `{name}`. Framing (`content-length`) is left to whoever sends the body.
  */
 export function requestHeaders(rawHeaders: readonly string[]): string[] {

@@ -58,6 +58,18 @@ t.test('the same key with another request is 422; a malformed key 400', async (t
   t.equal(calls(), 1);
 });
 
+t.test('other headers for the provider are another request, in whatever order and spelling they come', async (t) => {
+  const { gateway, calls } = await start(t, counted);
+  const send = (headers: Record<string, string>) => gateway.request('POST', '/proxy/gmail/send', { headers: { 'x-user-id': 'ada', 'idempotency-key': 'account', ...headers }, json: {} });
+  const first = { 'x-upstream-account': 'one', 'x-upstream-authorization': 'Bearer one' };
+  t.match(await send(first), { status: 201, text: 'call 1' });
+  t.equal((await send({ 'X-Upstream-Authorization': 'Bearer one', 'X-Upstream-Account': 'one' })).headers.get('idempotency-replayed'), 'true');
+  for (const headers of [{}, { 'x-upstream-account': 'one' }, { ...first, 'x-upstream-account': 'two' }, { ...first, 'x-upstream-more': '' }] as Record<string, string>[]) {
+    t.match(await send(headers), { status: 422, json: { code: 'idempotency_key_reused' } }, JSON.stringify(headers));
+  }
+  t.equal(calls(), 1);
+});
+
 t.test('another content type or another action of the caller\'s is another request', async (t) => {
   const upstream = await startUpstream(t, (_request, response) => counted(response, 1, undefined as never), (request, response) => {
     const rows = ['A', 'B'].map((id) => ({ _id: id, title: id, method: 'POST', path: `/${id}`, connectionPlatform: 'gmail' }));

@@ -53,6 +53,21 @@ t.test('attacks through the proxy', async (t) => {
     t.notMatch(answer, /root-key|sk_test_/);
   });
 
+  await t.test('headers by which a server takes another path, method, host or client address go nowhere, however they are written', async (t) => {
+    const steering = [
+      'X-Original-URL', 'x-original-uri', 'X-Rewrite-URL', 'x-original-host', 'x-original-method', 'X-HTTP-Method-Override', 'x-http-method', 'x-method-override', 'X-Host', 'x-http-host-override',
+      'x-real-ip', 'x-client-ip', 'true-client-ip', 'cf-connecting-ip', 'x-forwarded', 'x-envoy-original-path', 'x-middleware-subrequest', 'proxy', 'x-proxy-url',
+    ];
+    const spellings = steering.flatMap((name) => [name, name.replaceAll('-', '_'), `x-upstream-${name}`, `x-upstream-${name.replaceAll('-', '_')}`]);
+    const before = (await sent()).length;
+    await exchange(gateway.url, [
+      `POST ${path} HTTP/1.1`, 'host: x', `x-api-key: ${rootKey}`, 'x-user-id: ada', 'connection: close', 'content-length: 0', ...spellings.map((name) => `${name}: steer`), 'x-upstream-x-hosted-by: kept', '', '',
+    ].join('\r\n'));
+    const recorded = (await sent())[before]!;
+    t.same(recorded.rawHeaders.filter(([, value]) => value === 'steer'), []);
+    t.equal(recorded.headers['x-hosted-by'], 'kept');
+  });
+
   await t.test('a credential of ours in a proxied query never reaches the upstream\'s logs', async (t) => {
     const before = (await sent()).length;
     for (const secret of [rootKey, bob, generateKey(), encodeURIComponent(rootKey).replace('-', '%2D')]) {
