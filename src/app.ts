@@ -41,6 +41,7 @@ import { requestIds, requestLog } from './observability/request-log.js';
 import { openapi } from './openapi.js';
 import type { Database } from './persistence/database.js';
 import { createLastUsed } from './persistence/last-used.js';
+import { createRetention, createSweeps, retentionLock } from './persistence/retention.js';
 import { createAdmission } from './proxy/admission.js';
 import { createCircuits, describeCircuits } from './proxy/circuit.js';
 import { createIdempotency } from './proxy/idempotency.js';
@@ -59,6 +60,7 @@ import { createPassthrough } from './upstream/passthrough.js';
 import { createTokenSource } from './upstream/token-source.js';
 import { tracePassthrough } from './upstream/traced-passthrough.js';
 import { createVault } from './upstream/vault.js';
+import { retaining } from './retaining.js';
 import { quietSockets } from './quiet-sockets.js';
 import { buildSerializer, buildValidator } from './validators.js';
 import { createDispatcher } from './webhooks/dispatcher.js';
@@ -166,7 +168,11 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
   const targets = { allowPrivate: config.webhookAllowPrivate };
   const queue = createDeliveryQueue(database.prisma);
   const dispatcher = createDispatcher({ queue, send: createSender(targets), ...observeAttempts(app.metrics, logger) });
-  await app.register(delivering, { dispatcher, queue });
+  await app.register(delivering, { dispatcher });
+  await app.register(retaining, { retention: createRetention({
+    sweeps: createSweeps(database.prisma, config.retentionDays), tryLock: () => database.tryLock(retentionLock),
+    log: (figures) => logger.info(figures, figures.done ? 'old rows deleted' : 'deleting old rows'),
+  }) });
   await app.register(webhookRoutes, { webhooks: createWebhookService(createWebhookStore(database.prisma), targets) });
   if (config.demo) {
     const login = createDemoLogin(

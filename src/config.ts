@@ -71,6 +71,7 @@ export const EnvironmentSchema = Type.Object({
   WEBHOOK_ALLOW_PRIVATE: Type.Boolean({
     default: false, description: 'Let webhooks go to private, link-local and loopback addresses, and to loopback without TLS.',
   }),
+  WEBHOOK_RETENTION_DAYS: Type.Integer({ default: 30, minimum: 1, maximum: 3_650, description: 'How many days webhook events are kept, with their deliveries.' }),
   SHUTDOWN_TIMEOUT_MS: milliseconds(10_000, 'How long a stop waits for requests in flight.'),
   LOG_LEVEL: OneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], { default: 'info', description: 'pino level.' }),
   OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(Type.String({
@@ -133,6 +134,7 @@ export type Config = Readonly<{
   reconcileIntervalMs: number;
   reconcileRateShare: number;
   webhookAllowPrivate: boolean;
+  retentionDays: Readonly<{ webhooks: number }>;
   shutdownTimeoutMs: number;
   logLevel: string;
   /** Where traces go; undefined: there are none. */
@@ -179,6 +181,7 @@ export function loadConfig(env: Record<string, string | undefined> = readEnviron
     reconcileIntervalMs: values.RECONCILE_INTERVAL_MS,
     reconcileRateShare: values.RECONCILE_RATE_SHARE,
     webhookAllowPrivate: values.WEBHOOK_ALLOW_PRIVATE,
+    retentionDays: Object.freeze({ webhooks: values.WEBHOOK_RETENTION_DAYS }),
     shutdownTimeoutMs: values.SHUTDOWN_TIMEOUT_MS,
     logLevel: values.LOG_LEVEL,
     tracing: tracingSettings(values),

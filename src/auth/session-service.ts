@@ -27,22 +27,12 @@ export type SessionService = {
   authenticate(token: string): Promise<Principal>;
 };
 
-const sweepIntervalMs = 60_000;
 
 /** The service over a store; `findConnection` looks up what `reconnect` names, `now` is the clock that expiry goes by. */
 export function createSessionService(store: SessionStore, findConnection: FindConnection, now: () => Date = () => new Date()): SessionService {
-  let sweepAt = 0;
-
-  const sweep = async (): Promise<void> => {
-    if (now().getTime() < sweepAt) return;
-    sweepAt = now().getTime() + sweepIntervalMs;
-    await store.removeExpired(now());
-  };
-
   return {
     async create(maker, owner, { expiresInSeconds, allowedOrigins, platforms, reconnectId }) {
       if (reconnectId !== undefined) await findConnection(reconnectId, owner);
-      await sweep();
       const token = generateToken('ags_');
       const end = new Date(now().getTime() + expiresInSeconds * 1000);
       const stored = await store.create({

@@ -19,7 +19,6 @@ export type SessionStore = {
   findByDigest(digest: string): Promise<(StoredSession & { madeBy: Maker }) | undefined>;
   /** Whether there was one; `owner` narrows to one identity's. */
   remove(id: string, owner: Identity | undefined): Promise<boolean>;
-  removeExpired(at: Date): Promise<void>;
 };
 
 /** Sessions in the database. */
@@ -30,6 +29,5 @@ export function createSessionStore(prisma: PrismaClient): SessionStore {
       where: { digest }, include: { madeBy: { select: { revokedAt: true, expiresAt: true } } },
     })) ?? undefined,
     remove: async (id, owner) => (await prisma.authkitSession.deleteMany({ where: { id, ...owner } })).count > 0,
-    removeExpired: async (at) => void (await prisma.authkitSession.deleteMany({ where: { expiresAt: { lte: at } } })),
   };
 }

@@ -18,7 +18,6 @@ export type IdempotencyStore = {
   release(claim: string): Promise<void>;
   /** Says that these are still being sent. */
   extend(claims: readonly string[]): Promise<void>;
-  purge(): Promise<void>;
 };
 
 const lease = Prisma.sql`now() + interval '15 seconds'`;
@@ -54,6 +53,5 @@ export function createIdempotencyStore(prisma: PrismaClient): IdempotencyStore {
     async extend(claims) {
       await prisma.$executeRaw`UPDATE idempotency_keys SET lease_until = ${lease} WHERE claim = ANY(${[...claims]}::uuid[]) AND state = 'running'`;
     },
-    purge: async () => void (await prisma.$executeRaw`DELETE FROM idempotency_keys WHERE expires_at < now()`),
   };
 }

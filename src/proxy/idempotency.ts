@@ -6,7 +6,6 @@ import type { IdempotencyStore, StoredWrite } from './idempotency-store.js';
 /** What is kept of an answer; a larger one passes, but cannot be replayed. */
 const maxAnswerBytes = 1024 * 1024;
 const heartbeatMs = 5_000;
-const purgeMs = 3_600_000;
 
 /** A write that carries an Idempotency-Key, as the caller sent it: what it resolves to may change with the catalogue. */
 export type Write = {
@@ -59,9 +58,7 @@ export function createIdempotency(store: IdempotencyStore, failed: (error: unkno
   const heartbeat = setInterval(() => {
     if (running.size > 0) store.extend([...running]).catch(failed);
   }, heartbeatMs);
-  const purge = setInterval(() => void store.purge().catch(failed), purgeMs);
   heartbeat.unref();
-  purge.unref();
 
   const record = (claim: string, digest: () => string | undefined): Recorder => {
     let status = 0;
@@ -103,7 +100,6 @@ export function createIdempotency(store: IdempotencyStore, failed: (error: unkno
     },
     async close() {
       clearInterval(heartbeat);
-      clearInterval(purge);
       await Promise.all(settling);
     },
   };

@@ -28,8 +28,6 @@ export type DeliveryQueue = {
   failed(claim: ClaimedDelivery, result: AttemptResult, waitSeconds: number | undefined): Promise<void>;
   /** Gives a claim back untried. */
   release(claim: ClaimedDelivery): Promise<void>;
-  /** Forgets events older than `days` that nobody waits for any more, and secrets that have stopped signing. */
-  prune(days: number): Promise<void>;
 };
 
 type Row = {
@@ -81,13 +79,6 @@ export function createDeliveryQueue(prisma: PrismaClient, leaseSeconds = 30): De
 
     async release({ id, lease }) {
       await prisma.webhookDelivery.updateMany({ where: { id, lease }, data: { attempts: { decrement: 1 }, nextAttemptAt: new Date(), lease: null } });
-    },
-
-    async prune(days) {
-      await prisma.$executeRaw`
-        DELETE FROM webhook_events e WHERE e.created_at < now() - make_interval(days => ${days})
-          AND NOT EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.event_id = e.id AND d.status = 'pending')`;
-      await prisma.$executeRaw`UPDATE webhooks SET previous_secret = NULL, previous_secret_until = NULL WHERE previous_secret_until < now()`;
     },
   };
 }

@@ -122,17 +122,14 @@ t.test('sessions', async (t) => {
   });
 });
 
-t.test('a session ends by the clock, and ended ones are swept away', async (t) => {
+t.test('a session ends by the clock', async (t) => {
   const { prisma } = await openTestDatabase(t);
   let now = Date.parse('2026-01-01T00:00:00Z');
   const sessions = createSessionService(createSessionStore(prisma), async () => undefined, () => new Date(now));
   const owner = { identity: 'ada', identityType: 'user' } as const;
-  const create = () => sessions.create(rootPrincipal, owner, { expiresInSeconds: 60, allowedOrigins: [], platforms: [], reconnectId: undefined });
-  const { token } = await create();
+  const { token } = await sessions.create(rootPrincipal, owner, { expiresInSeconds: 60, allowedOrigins: [], platforms: [], reconnectId: undefined });
   now += 59_999;
   t.match(await sessions.authenticate(token), { kind: 'session', identity: owner, scopes: [] });
   now += 1;
   await t.rejects(sessions.authenticate(token), { code: 'unauthorized' });
-  await create();
-  t.equal(await prisma.authkitSession.count(), 1);
 });

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap';
 import { createConnectionStore } from '../../src/connections/store.js';
 import type { Database } from '../../src/persistence/database.js';
+import { createSweeps } from '../../src/persistence/retention.js';
 import { createDispatcher, type Dispatcher } from '../../src/webhooks/dispatcher.js';
 import { createDeliveryQueue } from '../../src/webhooks/queue.js';
 import { generateSecret } from '../../src/webhooks/secret.js';
@@ -176,11 +177,12 @@ t.test('no event without its change, no delivery without a listener, and old eve
 
   await database.prisma.webhookEvent.updateMany({ data: { createdAt: new Date('2020-01-01') } });
   const queue = createDeliveryQueue(database.prisma);
-  await queue.prune(30);
+  const sweep = createSweeps(database.prisma, { webhooks: 30 }).find(({ table }) => table === 'webhook_events')!;
+  await sweep.remove(10);
   t.equal(await events(), 1, 'it still waits');
   const [claimed] = await queue.claim(1, []);
   await queue.failed(claimed!, { status: undefined, error: 'timeout' }, undefined);
-  await queue.prune(30);
+  await sweep.remove(10);
   t.equal(await events(), 0);
   t.same(await webhooks.deliveries(webhook.id, undefined, undefined, 10), []);
 });
