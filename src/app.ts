@@ -8,6 +8,7 @@ import { createKeyService } from './auth/key-service.js';
 import { createKeyStore } from './auth/key-store.js';
 import { withBrowserCredentials } from './auth/browser-credentials.js';
 import { createJwtAuthenticator } from './auth/jwt.js';
+import { answerHeaders } from './answer-headers.js';
 import { authPlugin, credentialOf } from './auth/plugin.js';
 import { rootPrincipal } from './auth/principal.js';
 import { rateLimitHeaders, rateLimits } from './auth/rate-limit.js';
@@ -55,6 +56,7 @@ import { createActionDirectory } from './upstream/action-directory.js';
 import { fetchActions } from './upstream/actions.js';
 import { createUpstreamClient } from './upstream/client.js';
 import { fetchConnectors } from './upstream/connectors.js';
+import { createLastSeen } from './upstream/last-seen.js';
 import { createPacer } from './upstream/paced.js';
 import { createPassthrough } from './upstream/passthrough.js';
 import { createTokenSource } from './upstream/token-source.js';
@@ -89,8 +91,9 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
     routerOptions: { maxParamLength: 512 },
   }).withTypeProvider<TypeBoxTypeProvider>();
 
+  const seen = createLastSeen();
   const upstream = createUpstreamClient({
-    baseUrl: config.baseUrl, secretKey: config.secretKey, headerPrefix: config.headerPrefix, timeoutMs: config.upstreamTimeoutMs,
+    baseUrl: config.baseUrl, secretKey: config.secretKey, headerPrefix: config.headerPrefix, timeoutMs: config.upstreamTimeoutMs, note: seen.note,
   });
   const direct = createPassthrough({
     baseUrl: config.baseUrl, secretKey: config.secretKey, headerPrefix: config.headerPrefix, timeoutMs: config.proxyTimeoutMs,
@@ -98,6 +101,10 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
   });
   const passthrough = config.tracing ? tracePassthrough(direct) : direct;
   const circuits = createCircuits();
+  const describeUpstream = () => {
+    const { seen: what, since } = seen.last();
+    return { detail: describeCircuits(circuits) ?? what, ...(since ? { since: since.toISOString() } : {}) };
+  };
   const stopping = new AbortController();
   app.addHook('preClose', async () => stopping.abort());
 
@@ -127,6 +134,7 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
   if (config.connectionVerification === 'off') logger.warn('CONNECTION_VERIFICATION=off: whoever has a connection key can store it as their own');
 
   await app.register(quietSockets);
+  await app.register(answerHeaders);
   await app.register(jsonBodies);
   await app.register(errorHandler);
   if (config.tracing) {
@@ -140,8 +148,8 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
   await app.register(authPlugin, { authenticator, noteUse: (id) => lastUsed.touch('api_keys', id) });
   if (config.rateLimit.perMinute > 0) await app.register(rateLimits, config.rateLimit);
   await app.register(metrics);
-  await app.register(health, { checks: { database: database.ping }, details: { upstream: () => describeCircuits(circuits) }, isStopping: () => stopping.signal.aborted });
-  await app.register(authkitRoutes, { issueToken: createTokenSource(config, upstream) });
+  await app.register(health, { checks: { database: database.ping }, details: { upstream: describeUpstream }, isStopping: () => stopping.signal.aborted });
+  await app.register(authkitRoutes, { issueToken: createTokenSource(config, upstream, seen.note) });
   await app.register(sessionRoutes, { sessions });
   const pacer = createPacer(upstream, { share: config.reconcileRateShare });
   const reconciler = createReconciler({
@@ -156,7 +164,7 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
   await app.register(keyRoutes, { keys });
   const admission = createAdmission(config.proxyMaxInFlight);
   await app.register(proxyRoutes, {
-    passthrough, circuits, idempotency, admission, retryBudget: createRetryBudget(),
+    passthrough, circuits, idempotency, admission, noteSeen: seen.note, upstreamSecret: config.secretKey, retryBudget: createRetryBudget(),
     metrics: createProxyMetrics(app.metrics, { inFlight: admission.inFlight, circuits, caches: { keys: keyStore.cache.counts, connections: choices.cache.counts } }),
     ownHeaders: ['x-request-id', ...(config.rateLimit.perMinute > 0 ? rateLimitHeaders : [])],
     timeoutMs: config.proxyTimeoutMs, maxBodyBytes: config.proxyMaxBodyBytes,

@@ -1,5 +1,6 @@
 import type { FastifyError, FastifyReply, FastifyRequest, FastifySchemaValidationError } from 'fastify';
 import fp from 'fastify-plugin';
+import { setAnswerHeaders } from './answer-headers.js';
 import { Problem, type FieldProblem, problemDocument } from './errors.js';
 import { isDatabaseUnavailable } from './persistence/unavailable.js';
 
@@ -30,14 +31,15 @@ export const errorHandler = fp(async (app) => {
 /** Fastify's `frameworkErrors`: what fails before a route is found (a path that cannot be decoded, a part of it too long). */
 export function answerFrameworkError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   const detail = error.code === 'FST_ERR_MAX_PARAM_LENGTH' ? 'A part of the path is too long.' : 'The path cannot be read.';
+  // The hooks do not run for it.
+  setAnswerHeaders(reply);
   sendProblem(request, reply.header('x-request-id', request.id), new Problem('invalid_path', detail));
 }
 
 /** Answers with the problem's document, code header and extra headers; logs what is ours or the upstream's to mend. */
 function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
-  if (problem.status >= 500) {
-    request.log.error({ err: problem.extras.cause ?? problem, code: problem.code }, 'request failed');
-  }
+  if (problem.status >= 500) request.log.error({ err: problem.extras.cause ?? problem, code: problem.code }, 'request failed');
+  else if (problem.code.startsWith('upstream_')) request.log.warn({ err: problem.extras.cause ?? problem, code: problem.code }, 'request failed');
   return reply
     .code(problem.status)
     .headers({ ...problem.extras.headers, 'x-authkit-error': problem.code, 'cache-control': 'no-store' })

@@ -45,6 +45,8 @@ export const catalogue = {
   upgrade_not_supported: { status: 501, title: 'The connection cannot change its protocol' },
   upstream_unreachable: { status: 502, title: 'The upstream cannot be reached' },
   upstream_unauthorized: { status: 502, title: 'The upstream refused our secret' },
+  upstream_forbidden: { status: 502, title: 'The upstream forbids the call' },
+  upstream_quota_exceeded: { status: 502, title: 'The upstream asks for payment: its quota is used up' },
   upstream_invalid_response: { status: 502, title: 'The upstream answered in an unexpected shape' },
   overloaded: { status: 503, title: 'Too many calls are in flight' },
   upstream_circuit_open: { status: 503, title: 'The upstream does not answer' },

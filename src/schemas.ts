@@ -49,7 +49,8 @@ export const bodyProblems = ['request_timeout', 'payload_too_large', 'unsupporte
 export const sessionProblems = ['origin_not_allowed', 'identity_provider_unavailable'] as const;
 /** Problems of a route that needs the upstream. */
 export const upstreamProblems = [
-  'upstream_unreachable', 'upstream_unauthorized', 'upstream_invalid_response', 'upstream_timeout', 'upstream_rate_limited',
+  'upstream_unreachable', 'upstream_unauthorized', 'upstream_forbidden', 'upstream_quota_exceeded', 'upstream_invalid_response', 'upstream_timeout',
+  'upstream_rate_limited',
 ] as const;
 
 /** OpenAPI responses for the given problem codes and those of every authenticated route, grouped by status. */

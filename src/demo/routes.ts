@@ -29,7 +29,6 @@ export const demoRoutes: FastifyPluginAsyncTypebox<DemoOptions> = async (app, { 
     reply
       .headers({
         'content-security-policy': policy,
-        'x-content-type-options': 'nosniff',
         'referrer-policy': 'strict-origin-when-cross-origin',
         'cache-control': 'no-cache',
       })

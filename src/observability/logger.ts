@@ -72,12 +72,32 @@ export function masker(secrets: readonly string[]): (text: string) => string {
 }
 
 function describeError(error: unknown, mask: (text: string) => string, depth = 0): unknown {
-  if (!(error instanceof Error)) return { message: mask(String(error)) };
+  if (!(error instanceof Error)) return { message: mask(textOf(error)) };
+  const { details } = error as { details?: object };
   return {
     type: error.name,
     code: (error as { code?: unknown }).code,
     message: mask(error.message),
     stack: mask(error.stack ?? ''),
+    ...(details ? { details: masked(details, mask) } : {}),
     ...(error.cause && depth < 3 ? { cause: describeError(error.cause, mask, depth + 1) } : {}),
   };
+}
+
+/** Members that an error of ours carries for the log; plain ones only. */
+function masked(details: object, mask: (text: string) => string): object {
+  const plain: Record<string, string | number> = {};
+  for (const [name, value] of Object.entries(details)) {
+    if (typeof value === 'string') plain[name] = mask(value);
+    else if (typeof value === 'number') plain[name] = value;
+  }
+  return plain;
+}
+
+/** What was thrown and is no Error, in a few words. */
+function textOf(thrown: unknown): string {
+  if (typeof thrown !== 'object' || thrown === null) return String(thrown);
+  const { message, code } = thrown as { message?: unknown; code?: unknown };
+  const said = [message, code].filter((each) => typeof each === 'string').join(' ');
+  return said === '' ? `an object with ${Object.keys(thrown).join(', ') || 'no members'}` : said;
 }

@@ -1,10 +1,5 @@
 import type { ServerResponse } from 'node:http';
 
-/** Statuses by which the upstream speaks of itself, whatever the body. */
-export function isOwnRefusal(status: number): boolean {
-  return status === 401 || status === 403 || status === 429 || status >= 500;
-}
-
 /** Statuses by which a provider says that the connection is no longer good. */
 export function isRefusal(status: number): boolean {
   return status === 401 || status === 403;
@@ -17,10 +12,10 @@ export function reportUnfinished(response: ServerResponse): void {
   if (response.listenerCount('error') > 0) response.emit('error', new Error('the answer was not finished'));
 }
 
-/** A body as JSON; undefined when it is none. */
-export function parseJson(body: Buffer): unknown {
+/** A text as JSON; undefined when it is none. */
+export function parseJson(text: string): unknown {
   try {
-    return JSON.parse(body.toString());
+    return JSON.parse(text);
   } catch {
     return undefined;
   }

@@ -10,9 +10,11 @@ import type { Idempotency, Replay } from './idempotency.js';
 import type { ProxyMetrics } from './metrics.js';
 import { providerTarget } from './path.js';
 import { actionId, type Plan, planCall, type PlanDependencies } from './plan.js';
+import { secretsOfCall } from './quoted-secrets.js';
 import { Relay, type RelayCall, type RelayDependencies } from './relay.js';
 import { BoundedBody, type RequestBody, takeBody } from './request-body.js';
 import { explicitHeaders, requestHeaders } from './request-headers.js';
+import { responseHead } from './response-headers.js';
 
 /** What serving a proxied call takes. */
 export type ProxyDependencies = PlanDependencies & Omit<RelayDependencies, 'metrics'> & {
@@ -24,6 +26,8 @@ export type ProxyDependencies = PlanDependencies & Omit<RelayDependencies, 'metr
   confirm(request: FastifyRequest): Promise<void>;
   /** Counts a call on its connection's owner where the request named no identity; absent while calls are not limited. */
   limitOwner: ((request: FastifyRequest, reply: FastifyReply, owner: Connection) => Promise<void>) | undefined;
+  /** The secret that the upstream knows us by: no answer may quote it. */
+  upstreamSecret: string;
   /** Told which connection a call used. */
   noteUse(connectionId: string): void;
 };
@@ -66,11 +70,12 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
     if (relay.over) return;
     relay.planned();
     platform = connection.platform;
-    const { passthrough, admission, idempotency, maxBodyBytes, timeoutMs, noteUse, confirm } = dependencies;
+    const { passthrough, admission, idempotency, maxBodyBytes, timeoutMs, noteUse, confirm, upstreamSecret } = dependencies;
     const key = idempotencyKey(request);
     const owner = ownerOf(connection);
     const callOf = (headers: string[], body: RequestBody['content']): RelayCall => ({
-      owner, platform: connection.platform, connectionId: connection.id, method: request.method, target, headers, connectionKey: connection.key, actionId: resolution.match?.action.id, body,
+      owner, platform: connection.platform, secrets: secretsOf(connection, upstreamSecret), connectionId: connection.id,
+      method: request.method, target, headers, connectionKey: connection.key, actionId: resolution.match?.action.id, body,
       trace: request.trace,
     });
     const headers = requestHeaders(request.raw.rawHeaders);
@@ -131,6 +136,15 @@ function ownerOf(connection: Connection): string {
   return owner;
 }
 
+const secrets = new WeakMap<Connection, readonly string[]>();
+
+/** What no answer over a connection may quote; made once for each connection in memory. */
+function secretsOf(connection: Connection, upstreamSecret: string): readonly string[] {
+  let found = secrets.get(connection);
+  if (found === undefined) secrets.set(connection, found = secretsOfCall(upstreamSecret, connection.key));
+  return found;
+}
+
 function idempotencyKey(request: FastifyRequest): string | undefined {
   const key = request.headers['idempotency-key'];
   if (key === undefined || (request.method !== 'POST' && request.method !== 'PATCH')) return undefined;
@@ -142,6 +156,7 @@ function idempotencyKey(request: FastifyRequest): string | undefined {
 
 function replayAnswer(reply: FastifyReply, { status, headers, body }: Replay, relay: Relay): void {
   reply.hijack();
-  reply.raw.writeHead(status, [...relay.withOwn(headers), 'idempotency-replayed', 'true']);
+  // Translated again: it may have been stored by a version that knew fewer rules.
+  reply.raw.writeHead(status, [...relay.withOwn(responseHead(status, headers).headers), 'idempotency-replayed', 'true']);
   reply.raw.end(body);
 }

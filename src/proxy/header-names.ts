@@ -1,13 +1,18 @@
-/** Classifies a header name once and remembers it. The map is bounded: names come from callers and providers. */
-export function rememberNames<T>(classify: (lowerCaseName: string) => T, limit = 2_000): (name: string) => T {
+/** Makes something of a text once and remembers it. The map is bounded: texts come from callers and providers. */
+export function rememberTexts<T>(make: (text: string) => T, limit = 2_000): (text: string) => T {
   const known = new Map<string, T>();
-  return (name) => {
-    const seen = known.get(name);
+  return (text) => {
+    const seen = known.get(text);
     if (seen !== undefined) return seen;
-    const found = classify(name.toLowerCase());
-    if (known.size < limit && name.length <= 128) known.set(name, found);
-    return found;
+    const made = make(text);
+    if (known.size < limit && text.length <= 128) known.set(text, made);
+    return made;
   };
+}
+
+/** Classifies a header name once and remembers it. */
+export function rememberNames<T>(classify: (lowerCaseName: string) => T, limit = 2_000): (name: string) => T {
+  return rememberTexts((name) => classify(name.toLowerCase()), limit);
 }
 
 /** Hop-by-hop fields, which a proxy never passes on (RFC 9110 §7.6.1), and framing, which each side decides for itself. */

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { responseHead } from './response-headers.js';
+import { responseFields } from './response-headers.js';
 
 /**
  * One link of a list (RFC 8288 §3), as far as Node takes it: no spaces in quotes. Each character has one way to match, since
@@ -10,17 +10,17 @@ const linkPattern = /[ \t]*(<[^<>"\s]*>(?:[ \t]*;[ \t]*[\w!#$%&'*+.^`|~-]+(?:=(?
 /**
  * Passes an informational answer on (RFC 9110 §15.2), its headers by the rules of any answer's: 102, and 103 with links that
  * are well formed. Others Node has no public way to send; 100 it sends itself. Not to HTTP/1.0 callers, who do not know them,
- * and not to those who do not read what they have been sent.
+ * and not to those who do not read what they have been sent. `secrets`: what no header may quote.
  */
-export function passInformation(response: ServerResponse, status: number, rawHeaders: readonly string[]): void {
+export function passInformation(response: ServerResponse, status: number, rawHeaders: readonly string[], secrets: readonly string[]): void {
   if (response.headersSent || response.req.httpVersion === '1.0' || response.writableLength > response.writableHighWaterMark) return;
   if (status === 102) response.writeProcessing();
-  if (status === 103) response.writeEarlyHints(hintsOf(rawHeaders));
+  if (status === 103) response.writeEarlyHints(hintsOf(rawHeaders, secrets));
 }
 
-function hintsOf(rawHeaders: readonly string[]): Record<string, string | string[]> {
+function hintsOf(rawHeaders: readonly string[], secrets: readonly string[]): Record<string, string | string[]> {
   // Without a body there is no length to tell, as with 204.
-  const { headers } = responseHead(204, rawHeaders);
+  const { headers } = responseFields(204, rawHeaders, secrets);
   const others: Record<string, string> = Object.create(null);
   const link: string[] = [];
   for (let i = 0; i < headers.length; i += 2) {

@@ -1,16 +1,18 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Problem } from '../errors.js';
-import { isErrorBody } from '../upstream/client.js';
-import { problemForFailure, problemForStatus } from '../upstream/errors.js';
+import { invalidResponse, problemForFailure } from '../upstream/errors.js';
+import { type NoteSeen, seenIn } from '../upstream/last-seen.js';
 import { HttpError, InvalidRequest, type Passthrough, type PassthroughCall } from '../upstream/passthrough.js';
-import { isOwnRefusal, isRefusal, parseJson, reportUnfinished } from './answers.js';
+import { isRefusal, reportUnfinished } from './answers.js';
 import { Attempt, type AttemptListener } from './attempt.js';
 import type { AttemptResult, Circuits } from './circuit.js';
 import type { Outcome, ProxyMetrics } from './metrics.js';
 import { headerValue } from './header-names.js';
 import type { Recorder } from './idempotency.js';
 import { passInformation } from './information.js';
+import { OwnAnswer } from './own-answer.js';
+import { SecretFilter } from './quoted-secrets.js';
 import { type ResponseHead, responseHead, responseTrailers } from './response-headers.js';
 import { releaseLater } from './release.js';
 import { decideRetry, type Failure, type RetryBudget, type RetryDecision } from './retry.js';
@@ -21,11 +23,9 @@ import { serverTiming } from './server-timing.js';
  * often send the header of a short answer before its body: it waits for that for a moment.
  */
 const heldBytes = 16 * 1024;
-/** What an answer of the upstream itself may have to be read as its error document. */
-const ownAnswerBytes = 64 * 1024;
 
-/** What is sent, over which connection, of which platform, and whose that is. */
-export type RelayCall = PassthroughCall & { connectionId: string; platform: string; owner: string };
+/** What is sent, over which connection, of which platform, whose that is, and what no answer to it may quote. */
+export type RelayCall = PassthroughCall & { connectionId: string; platform: string; owner: string; secrets: readonly string[] };
 
 /** What relaying a call takes; `timeoutMs` is the time to response headers, retries included. */
 export type RelayDependencies = {
@@ -38,7 +38,9 @@ export type RelayDependencies = {
   noteRefusal(connectionId: string): void;
   /** Asks the vault about a connection that the upstream answered 404 to. Rejects with a problem that says more than that answer. */
   confirmConnection(connectionId: string): Promise<void>;
-  /** Headers of ours that hooks may have set by then; they go out where the provider sends none of that name. */
+  /** Told what was seen of the upstream. */
+  noteSeen: NoteSeen;
+  /** Headers of ours that hooks may have set by then. */
   ownHeaders: readonly string[];
 };
 
@@ -73,7 +75,9 @@ export class Relay implements AttemptListener {
   #head: ResponseHead | undefined;
   #status = 0;
   /** The upstream's own answer, while it may be its error document. */
-  #examined: Buffer[] | undefined;
+  #examined: OwnAnswer | undefined;
+  /** Follows the body of the upstream's own answer. */
+  #filter: SecretFilter | undefined;
   #held: Buffer | undefined;
   #headSent = false;
   #listensForDrain = false;
@@ -139,25 +143,23 @@ export class Relay implements AttemptListener {
   }
 
   onInformation(status: number, rawHeaders: string[]): void {
-    passInformation(this.#response, status, rawHeaders);
+    passInformation(this.#response, status, rawHeaders, this.#call!.secrets);
   }
 
   onAnswer(status: number, rawHeaders: string[], resume: () => void): void {
     this.#report('answered');
     this.request.upstreamMs = this.#elapsed();
-    const head = responseHead(status, rawHeaders);
+    const { secrets, connectionId } = this.#call!;
+    const head = responseHead(status, rawHeaders, secrets);
+    if (head.withheld) this.request.log.warn({ headers: head.withheld }, 'headers of an answer quoted a credential and were withheld');
     if (status >= 400) {
       const { retry, waitMs } = this.#decide({ status, retryAfter: headerValue(head.headers, 'retry-after') });
       if (retry) return this.#tryLater(waitMs);
-      if (!head.fromProvider && isOwnRefusal(status)) {
-        this.#attempt!.discard();
-        this.#turnedAway = status < 500;
-        this.outcome = 'upstream';
-        return this.fail(problemForStatus(status, (name) => headerValue(head.headers, name)));
-      }
-      if (!head.fromProvider) this.#examined = [];
-      else if (isRefusal(status)) this.dependencies.noteRefusal(this.#call!.connectionId);
+      if (!head.fromProvider) this.#examined = new OwnAnswer(status, head, secrets);
+      else if (isRefusal(status)) this.dependencies.noteRefusal(connectionId);
     }
+    if (!this.#examined) this.dependencies.noteSeen('ok');
+    if (!head.fromProvider) this.#filter = new SecretFilter(secrets);
     this.#recorder?.head(status, head.headers);
     this.outcome = head.fromProvider ? 'provider' : 'upstream';
     this.#status = status;
@@ -167,22 +169,19 @@ export class Relay implements AttemptListener {
   }
 
   onChunk(chunk: Buffer): boolean {
-    this.#recorder?.chunk(chunk);
     if (this.#examined) return this.#examine(chunk);
-    if (!this.#headSent && !this.#held && chunk.length <= heldBytes) {
-      this.#held = chunk;
-      return true;
-    }
-    return this.#write(chunk);
+    if (!this.#filter) return this.#take(chunk);
+    const passed = this.#filter.pass(chunk);
+    if (passed === undefined) return this.#stopQuoting();
+    return passed.length === 0 || this.#take(passed);
   }
 
   onEnd(rawTrailers: string[]): void {
     if (this.#examined) {
-      this.#turnedAway = isErrorBody(parseJson(Buffer.concat(this.#examined)));
-      const problem = this.#turnedAway ? problemForStatus(this.#status, () => undefined) : undefined;
+      const problem = this.#examined.problem(true);
       // What a connection gets that was deleted upstream. The answer to a HEAD has no body that could tell who spoke.
       if (this.#status === 404 && (problem || this.#call!.method === 'HEAD')) return this.#confirm(problem, rawTrailers);
-      if (problem) return this.fail(problem);
+      if (problem) return this.#turnAway(problem);
     }
     this.#complete(rawTrailers);
   }
@@ -194,8 +193,7 @@ export class Relay implements AttemptListener {
       return undefined;
     }).then((found) => {
       const failure = found ?? problem;
-      this.#turnedAway ||= found !== undefined;
-      if (failure) this.fail(failure);
+      if (failure) this.#turnAway(failure);
       else this.#complete(rawTrailers);
     }).catch((error: unknown) => this.fail(error));
   }
@@ -203,6 +201,9 @@ export class Relay implements AttemptListener {
   #complete(rawTrailers: string[]): void {
     if (this.#over) return;
     if (this.#examined) this.#passExamined();
+    const rest = this.#filter?.rest();
+    if (rest?.length) this.#take(rest);
+    if (this.#over) return;
     const recorder = this.#recorder;
     this.#recorder = undefined;
     if (!recorder) return this.#end(rawTrailers);
@@ -214,16 +215,19 @@ export class Relay implements AttemptListener {
   }
 
   onFailure(error: Error): void {
+    if (this.#examined?.certain) return this.#turnAway(this.#examined.problem(false)!);
     if (this.#head) return this.fail(problemForFailure(error));
     this.request.upstreamMs = this.#elapsed();
     this.#report(resultOf(error));
     if (this.#over || error instanceof Problem || error instanceof InvalidRequest) return this.fail(error);
-    if (!(error instanceof HttpError)) return this.fail(problemForFailure(error));
+    const problem = problemForFailure(error);
+    if (!(error instanceof HttpError)) return this.fail(problem);
+    this.dependencies.noteSeen(seenIn(problem));
     const { kind, stale } = error;
     this.#metStale ||= stale;
     const { retry, waitMs } = this.#decide({ kind, sent: this.#attempt!.sent, stale });
     if (retry) this.#tryLater(waitMs);
-    else this.fail(problemForFailure(error));
+    else this.fail(problem);
   }
 
   #end(rawTrailers: string[]): void {
@@ -231,7 +235,7 @@ export class Relay implements AttemptListener {
     this.#finish();
     const whole = !this.#headSent;
     if (whole) this.#sendHead();
-    if (rawTrailers.length > 0) this.#response.addTrailers(responseTrailers(rawTrailers));
+    if (rawTrailers.length > 0) this.#response.addTrailers(responseTrailers(rawTrailers, this.#call!.secrets));
     if (whole && this.#held) this.#writeWhole(this.#held);
     else this.#response.end(this.#held);
   }
@@ -287,15 +291,48 @@ export class Relay implements AttemptListener {
 
   /** Reads what may be the upstream's error document: it becomes a problem of ours, so that the caller knows who spoke. */
   #examine(chunk: Buffer): boolean {
-    this.#examined!.push(chunk);
-    const bytes = this.#examined!.reduce((sum, { length }) => sum + length, 0);
-    return bytes <= ownAnswerBytes || this.#passExamined();
+    const examined = this.#examined!;
+    if (examined.add(chunk)) return true;
+    if (!examined.certain) {
+      this.#passExamined();
+      return this.onChunk(chunk);
+    }
+    this.#attempt!.discard();
+    this.#turnAway(examined.problem(false)!);
+    return true;
   }
 
-  #passExamined(): boolean {
-    const chunks = this.#examined!;
+  #passExamined(): void {
+    const chunks = this.#examined!.chunks();
     this.#examined = undefined;
-    return chunks.reduce((_, chunk) => this.#write(chunk), true);
+    this.dependencies.noteSeen('ok');
+    for (const chunk of chunks) {
+      if (!this.#over) this.onChunk(chunk);
+    }
+  }
+
+  /** The upstream refused the call itself. */
+  #turnAway(problem: Problem): void {
+    this.#examined = undefined;
+    this.#turnedAway = this.#status < 500;
+    this.dependencies.noteSeen(seenIn(problem));
+    this.fail(problem);
+  }
+
+  /** Ends an answer of the upstream's own that quotes a secret; what comes before it may have left. */
+  #stopQuoting(): boolean {
+    this.#attempt!.discard();
+    this.fail(invalidResponse('it quotes a credential'));
+    return true;
+  }
+
+  #take(chunk: Buffer): boolean {
+    this.#recorder?.chunk(chunk);
+    if (!this.#headSent && !this.#held && chunk.length <= heldBytes) {
+      this.#held = chunk;
+      return true;
+    }
+    return this.#write(chunk);
   }
 
   #write(chunk: Buffer): boolean {
@@ -312,8 +349,8 @@ export class Relay implements AttemptListener {
   release(): void {
     if (this.#over || this.#headSent) return;
     this.#flush();
-    // Without a body yet, an event stream's headers would wait for its first event.
-    this.#response.flushHeaders();
+    // Without a body yet, an event stream's headers would wait for its first event. As Latin-1: flushHeaders() would write them in UTF-8.
+    this.#response.write('', 'latin1');
   }
 
   #flush(): void {
@@ -329,11 +366,11 @@ export class Relay implements AttemptListener {
     this.#response.writeHead(this.#status, headers);
   }
 
-  /** Adds our headers to a provider's, and returns them: those of hooks where the provider sends none of that name, and what is known of the call. */
+  /** Adds our headers to a provider's, and returns them: those of hooks, and what is known of the call. */
   withOwn(headers: string[]): string[] {
     for (const name of this.dependencies.ownHeaders) {
       const value = this.reply.getHeader(name);
-      if (value !== undefined && headerValue(headers, name) === undefined) headers.push(name, String(value));
+      if (value !== undefined) headers.push(name, String(value));
     }
     headers.push('x-authkit-attempts', String(this.attempts), 'server-timing', this.#timing());
     return headers;

@@ -3,6 +3,7 @@ import type { FastifyPluginAsync, FastifyReply, FastifyRequest, HookHandlerDoneF
 import Type from 'typebox';
 import { IdentityTypeSchema } from '../auth/identity.js';
 import { OneOf, problems, upstreamProblems } from '../schemas.js';
+import { varyOfOurs } from './caching.js';
 import { proxyCall, type ProxyDependencies } from './call.js';
 
 const documented = { GET: 'proxyGet', HEAD: 'proxyHead', POST: 'proxyPost', PUT: 'proxyPut', PATCH: 'proxyPatch', DELETE: 'proxyDelete', OPTIONS: 'proxyOptions' } as const;
@@ -23,6 +24,11 @@ export const proxyRoutes: FastifyPluginAsync<ProxyDependencies> = async (app, de
     validatorCompiler: () => () => true,
     // The last hook, not the handler: before a handler runs, Fastify reads or refuses the body by its type.
     onRequest: (request: FastifyRequest, reply: FastifyReply, _done: HookHandlerDoneFunction): void => void proxyCall(dependencies, request, reply),
+    // Of answers that are ours: problems and explanations.
+    onSend: (_request: FastifyRequest, reply: FastifyReply, _payload: unknown, done: HookHandlerDoneFunction): void => {
+      void reply.header('vary', varyOfOurs);
+      done();
+    },
     handler: async (): Promise<never> => {
       throw new Error('the proxy answers before its handler');
     },
@@ -38,7 +44,8 @@ function schemaOf(method: string, operationId: string) {
   return {
     operationId, tags: ['proxy'], summary: `Forward a ${method} to a provider`,
     description: 'Sent on with the connection of `x-connection-id`, or the only one of the identity on the platform that has not failed. '
-      + 'The provider\'s answer passes verbatim and carries no `x-authkit-error`; an answer with that header is ours.',
+      + 'The provider\'s answer passes verbatim, save headers that would cross identities or origins, and carries no `x-authkit-error`; '
+      + 'an answer with that header is ours.',
     params: Type.Object({
       platform: Type.String({ description: 'The platform, as in the connection.', examples: ['gmail'] }),
       path: Type.String({ description: 'The provider\'s path, slashes included, byte for byte, query included.', examples: ['users/me/messages'] }),

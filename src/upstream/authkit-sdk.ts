@@ -6,6 +6,7 @@ import { addUpstreamTime, currentTrace } from '../observability/request-log.js';
 import type { UpstreamSpan } from '../observability/trace.js';
 import type { TokenSource } from './authkit-token.js';
 import { isErrorBody } from './client.js';
+import { type NoteSeen, seenIn } from './last-seen.js';
 import { invalidResponse, problemForFailure, problemForStatus } from './errors.js';
 
 type Sdk = { create(payload: { identity: string; identityType: string; group?: string | undefined; label?: string | undefined }): Promise<unknown> };
@@ -53,12 +54,15 @@ axios.interceptors.response.use(
   },
 );
 
+/** Where the upstream is, our secret, a token's deadline, and who is told what was seen of the upstream. */
+type SdkOptions = { baseUrl: string; secretKey: string; timeoutMs: number; note: NoteSeen };
+
 /**
  * Tokens through the real `@picahq/authkit-node` 1.x (the `embed` protocol). It never throws on an upstream failure: an
  * HTTP error resolves with the error's body and a network error with undefined (upstream.md, "Traps in the SDK"), and it
  * has no deadline. So its axios is watched, and what went wrong there decides, not what `create()` returns.
  */
-export function createSdkTokenSource({ baseUrl, secretKey, timeoutMs }: { baseUrl: string; secretKey: string; timeoutMs: number }): TokenSource {
+export function createSdkTokenSource({ baseUrl, secretKey, timeoutMs, note }: SdkOptions): TokenSource {
   const sdk = new AuthKitToken(secretKey, { baseUrl: `${baseUrl}/internal` });
   return async ({ identity, identityType, group, label }) => {
     const current: Attempt = { timeoutMs, signal: AbortSignal.timeout(timeoutMs) };
@@ -66,7 +70,12 @@ export function createSdkTokenSource({ baseUrl, secretKey, timeoutMs }: { baseUr
     setSdkApiRoot(`${baseUrl}/v1`);
     const token = await attempt.run(current, () => sdk.create({ identity, identityType, group, label })).catch((error: unknown) => void (current.failure ??= error));
     addUpstreamTime(performance.now() - started);
-    if (current.failure !== undefined) throw toProblem(current);
+    if (current.failure !== undefined) {
+      const problem = toProblem(current);
+      note(seenIn(problem));
+      throw problem;
+    }
+    note('ok');
     if (typeof token !== 'object' || token === null || isErrorBody(token)) throw invalidResponse('it is not a token');
     return token as Record<string, unknown>;
   };
@@ -93,8 +102,8 @@ function toProblem({ failure, signal }: Attempt) {
   if (failure.response) {
     const { status, headers } = failure.response;
     if (status >= 200 && status < 300) return invalidResponse('its body could not be read');
-    return problemForStatus(status, (name) => headers[name] as string | undefined);
+    return problemForStatus(status, (name) => headers[name] as string | undefined, failure.response.data);
   }
   // The original holds the request, secret header included: only its code may travel on.
-  return problemForFailure({ code: failure.code });
+  return problemForFailure(Object.assign(new Error(`the SDK's call failed: ${failure.code}`), { code: failure.code }));
 }

@@ -1,6 +1,7 @@
 import { Pool } from 'undici';
 import { addUpstreamTime, currentTrace } from '../observability/request-log.js';
 import { invalidResponse, problemForFailure, problemForStatus } from './errors.js';
+import { type NoteSeen, seenIn } from './last-seen.js';
 import { type RateLimit, readRateLimit } from './rate-limit.js';
 
 /** Where the upstream is, and how it is spoken to. */
@@ -11,6 +12,8 @@ export type UpstreamOptions = {
   headerPrefix: 'x-pica' | 'x-one';
   /** Deadline of one call, first byte to last, in milliseconds. */
   timeoutMs: number;
+  /** Told what was seen of the upstream. */
+  note?: NoteSeen;
 };
 
 /** What is special about one call. */
@@ -33,9 +36,11 @@ export type UpstreamClient = {
 };
 
 const maxAnswerBytes = 64 * 1024 * 1024;
+/** What an error document has at most; of more, nothing is read. */
+const errorDocumentBytes = 64 * 1024;
 
 /** A client with sockets of its own. */
-export function createUpstreamClient({ baseUrl, secretKey, headerPrefix, timeoutMs }: UpstreamOptions): UpstreamClient {
+export function createUpstreamClient({ baseUrl, secretKey, headerPrefix, timeoutMs, note = () => {} }: UpstreamOptions): UpstreamClient {
   const { origin, pathname } = new URL(baseUrl);
   const root = pathname.replace(/\/+$/, '');
   const pool = new Pool(origin, {
@@ -63,14 +68,18 @@ export function createUpstreamClient({ baseUrl, secretKey, headerPrefix, timeout
         rateLimit = readRateLimit(answer.headers, headerPrefix) ?? rateLimit;
         const status = answer.statusCode;
         span?.answered(status);
-        if (accept.includes(status) || status < 200 || status > 299) {
+        if (accept.includes(status)) {
           await answer.body.dump();
-          if (accept.includes(status)) return { status, body: undefined };
-          throw problemForStatus(status, (name) => [answer.headers[name]].flat()[0]);
+          note('ok');
+          return { status, body: undefined };
         }
-        return { status, body: parse(await answer.body.text()) };
+        if (status < 200 || status > 299) throw problemForStatus(status, (name) => [answer.headers[name]].flat()[0], await errorDocument(answer.body));
+        const parsed = parse(await answer.body.text());
+        note('ok');
+        return { status, body: parsed };
       } catch (error) {
         const problem = problemForFailure(error);
+        if (!signal?.aborted) note(seenIn(problem));
         span?.failed(problem);
         throw problem;
       } finally {
@@ -88,6 +97,27 @@ export function isErrorBody(body: unknown): boolean {
   if (typeof body !== 'object' || body === null) return false;
   const { key, status, type, error } = body as Record<string, unknown>;
   return (typeof key === 'string' && key.startsWith('err::')) || (typeof status === 'number' && status >= 400) || (type === 'error' && error !== undefined);
+}
+
+/** The body of a failure, parsed, or as text where it is no JSON; as far as it came, since the status alone says enough. */
+async function errorDocument(body: AsyncIterable<Buffer>): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of body) {
+      chunks.push(chunk);
+      bytes += chunk.length;
+      if (bytes > errorDocumentBytes) break;
+    }
+  } catch {
+    // It broke off.
+  }
+  const text = Buffer.concat(chunks).toString();
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
 }
 
 function parse(text: string): unknown {

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
@@ -78,7 +79,8 @@ t.test('half an answer never passes for a whole one, not even where its end is t
 
 t.test('which connection: by id, by identity and platform, and never another\'s', async (t) => {
   const upstream = await startUpstream(t, (request, response) => {
-    response.writeHead(200, { 'x-pica-passthrough-x-key': String(request.headers['x-pica-connection-key']) }).end();
+    // Not the key itself: a head that quotes it does not pass.
+    response.writeHead(200, { 'x-pica-passthrough-x-key': hash('sha256', String(request.headers['x-pica-connection-key'])) }).end();
   });
   const gateway = await startGateway(t, upstream.url, {}, database);
   const ada = await storeConnection(gateway, 'gmail', 'eve');
@@ -86,8 +88,8 @@ t.test('which connection: by id, by identity and platform, and never another\'s'
   const bound = await gateway.createKey(['proxy'], { identity: 'eve' });
   const narrow = await gateway.createKey(['proxy:slack']);
   const send = (path: string, headers: Record<string, string>, key?: string) => gateway.request('GET', path, { headers, ...(key ? { key } : {}) });
-  t.equal((await send('/proxy/gmail/x', { 'x-user-id': 'bob' })).headers.get('x-key'), bob.key);
-  t.equal((await send('/proxy/gmail/x', {}, bound)).headers.get('x-key'), ada.key);
+  t.equal((await send('/proxy/gmail/x', { 'x-user-id': 'bob' })).headers.get('x-key'), hash('sha256', bob.key));
+  t.equal((await send('/proxy/gmail/x', {}, bound)).headers.get('x-key'), hash('sha256', ada.key));
   t.match(await send('/proxy/gmail/x', { 'x-connection-id': bob.id }, bound), { status: 404, json: { code: 'connection_not_found' } });
   t.match(await send('/proxy/gmail/x', { 'x-connection-id': 'nonsense' }), { status: 400, json: { code: 'invalid_request' } });
   t.match(await send('/proxy/slack/x', { 'x-connection-id': bob.id }), { status: 422, json: { code: 'platform_mismatch' } });
@@ -97,5 +99,5 @@ t.test('which connection: by id, by identity and platform, and never another\'s'
   t.match(await gateway.request('GET', '/proxy/gmail/x', { key: null }), { status: 401 });
   const second = await storeConnection(gateway, 'gmail', 'eve');
   t.match(await send('/proxy/gmail/x', {}, bound), { status: 409, json: { code: 'connection_ambiguous', connections: { length: 2 } } });
-  t.equal((await send('/proxy/gmail/x', { 'x-connection-id': second.id }, bound)).headers.get('x-key'), second.key);
+  t.equal((await send('/proxy/gmail/x', { 'x-connection-id': second.id }, bound)).headers.get('x-key'), hash('sha256', second.key));
 });

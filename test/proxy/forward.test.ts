@@ -70,7 +70,10 @@ t.test('response headers: provider\'s restored and winning; hop-by-hop, cookies,
   t.equal(status, 201);
   t.equal(text, '{}');
   const all = Object.fromEntries(headers as unknown as Iterable<[string, string]>);
-  t.strictSame(Object.keys(all).sort(), ['connection', 'content-length', 'content-type', 'date', 'etag', 'keep-alive', 'link', 'server', 'server-timing', 'x-authkit-attempts', 'x-pica-rate-limit-remainings', 'x-request-id']);
+  t.strictSame(Object.keys(all).sort(), [
+    'cache-control', 'connection', 'content-length', 'content-type', 'cross-origin-resource-policy', 'date', 'etag', 'keep-alive', 'link', 'server', 'server-timing', 'vary',
+    'x-authkit-attempts', 'x-content-type-options', 'x-pica-rate-limit-remainings', 'x-request-id',
+  ]);
   t.match(all, { 'content-type': 'application/json', server: 'provider', link: '<a>, <b>', etag: '"1"', 'content-length': '2' });
 });
 

@@ -120,12 +120,13 @@ t.test('an answer from before the end of the body is not given to what may be an
   t.match(await send('b'), /^HTTP\/1\.1 409 [^]*answered 413, before all of its body/);
 });
 
-t.test('a replay carries our own headers too, and the provider\'s where it sent one of the name', async (t) => {
+t.test('a replay carries our own headers too, and the provider\'s of those names under x-upstream-', async (t) => {
   const { gateway } = await start(t, (response) => void response.writeHead(201, { 'x-pica-passthrough-x-request-id': 'theirs', 'content-length': 2 }).end('ok'));
   const limited = await startGateway(t, gateway.config.baseUrl, { RATE_LIMIT_PER_MINUTE: '100' }, database);
   await write(limited, 'own headers');
   const { headers } = await write(limited, 'own headers');
-  t.match([headers.get('idempotency-replayed'), headers.get('x-request-id'), headers.get('x-authkit-attempts'), headers.get('ratelimit-remaining')], ['true', 'theirs', '0', '98']);
+  t.match([headers.get('idempotency-replayed'), headers.get('x-upstream-x-request-id'), headers.get('x-authkit-attempts'), headers.get('ratelimit-remaining')], ['true', 'theirs', '0', '98']);
+  t.match(headers.get('x-request-id'), /^[\da-f-]{36}$/);
   t.match(headers.get('server-timing'), /^auth;dur=[\d.]+, lookup;dur=[\d.]+, upstream;dur=0\.00$/);
 });
 

@@ -96,7 +96,7 @@ t.test('whatever is generated, Node takes what is passed to it', async (t) => {
     const request = new IncomingMessage(new Socket());
     [request.httpVersion, request.httpVersionMajor, request.httpVersionMinor] = ['1.1', 1, 1];
     const response = new Response(request);
-    passInformation(response, 103, ['link', link]);
+    passInformation(response, 103, ['link', link], []);
     const [written] = (response as unknown as { outputData: { data: string }[] }).outputData;
     if (!written) continue;
     passed += 1;
