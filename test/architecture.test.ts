@@ -23,7 +23,8 @@ function forbid(test: Test, from: (path: string) => boolean, what: RegExp, excep
 
 t.test('src never knows the sandbox, tests, scripts or benchmarks exist', async (t) => {
   forbid(t, () => true, /^(?:sandbox|test|scripts|bench)\//);
-  const mentions = sources.filter(({ text }) => /sandbox/i.test(text)).map(({ path }) => path);
+  // The directive of a content security policy is another one.
+  const mentions = sources.filter(({ text }) => /sandbox(?!; default-src)/i.test(text)).map(({ path }) => path);
   t.same(mentions, []);
 });
 
