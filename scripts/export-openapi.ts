@@ -8,7 +8,7 @@ import { openDatabase } from '../src/persistence/database.js';
 
 // Nothing is dialled: the document comes from the routes' schemas alone.
 const database = await openDatabase({ url: 'postgres://unused.invalid/unused', poolSize: 1, dataDir: undefined });
-const config = loadConfig({ PICA_SECRET_KEY: 'sk_test_unused', ADMIN_API_KEY: 'x'.repeat(32), MIGRATE_ON_START: 'false' });
+const config = loadConfig({ PICA_SECRET_KEY: 'sk_test_unused', ADMIN_API_KEY: 'unused-root-key-7f3a9c1e5b2d8046', MIGRATE_ON_START: 'false' });
 const app = await buildApp({ config, database, logger: createLogger('silent', []) });
 await app.ready();
 const document = `# Written by \`npm run openapi:export\` from the routes in src/. Do not edit.\n${stringify(app.swagger(), { aliasDuplicateObjects: false, lineWidth: 140 })}`;

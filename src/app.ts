@@ -81,7 +81,7 @@ export type AppDependencies = { config: Config; database: Database; logger: Logg
 export async function buildApp({ config, database, logger }: AppDependencies): Promise<FastifyInstance> {
   const app = fastify({
     loggerInstance: logger as FastifyBaseLogger,
-    genReqId: requestIds(masker([config.adminApiKey, config.secretKey])),
+    genReqId: requestIds(masker([...config.adminApiKeys, config.secretKey])),
     childLoggerFactory: lazyChild,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     schemaController: { compilersFactory: { buildSerializer, buildValidator } },
@@ -128,7 +128,7 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
   );
   const keys = createKeyService(keyStore);
   const sessions = createSessionService(createSessionStore(database.prisma), (id, owner) => connections.get(id, owner));
-  const authenticator = withBrowserCredentials(createAuthenticator(config.adminApiKey, keyStore), {
+  const authenticator = withBrowserCredentials(createAuthenticator(config.adminApiKeys, keyStore), {
     session: sessions.authenticate, jwt: config.jwt && createJwtAuthenticator(config.jwt),
   });
   if (config.connectionVerification === 'off') logger.warn('CONNECTION_VERIFICATION=off: whoever has a connection key can store it as their own');

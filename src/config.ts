@@ -3,6 +3,7 @@ import envSchema from 'env-schema';
 import Type, { type Static, type TObject } from 'typebox';
 import { isOrigin } from './origin.js';
 import { parseOtlpHeaders } from './otlp-headers.js';
+import { rootKeyProblem, rootKeys } from './root-keys.js';
 import { OneOf } from './schemas.js';
 
 const day = 86_400_000;
@@ -36,7 +37,8 @@ export const EnvironmentSchema = Type.Object({
     default: 'sdk', description: 'Who issues AuthKit tokens: sdk = @picahq/authkit-node; http = the authkit protocol; one = One\'s protocol.',
   }),
   ADMIN_API_KEY: Type.String({
-    minLength: 32, maxLength: 256, pattern: '^[\\x21-\\x7e]*$', description: 'The root key: every scope. At least 32 characters.',
+    pattern: '^[\\x21-\\x7e]+(?:, *[\\x21-\\x7e]+)?$',
+    description: 'The root key: every scope. At least 32 random characters; while it is rotated two keys, comma-separated.',
   }),
   CONNECTION_VERIFICATION: OneOf(['always', 'browser', 'off'], {
     default: 'always',
@@ -117,7 +119,8 @@ export type Config = Readonly<{
   baseUrl: string;
   headerPrefix: 'x-pica' | 'x-one';
   tokenSource: 'sdk' | 'http' | 'one';
-  adminApiKey: string;
+  /** One or two: the second while the root key is rotated. */
+  adminApiKeys: readonly string[];
   /** Whose claims of a connection are checked against the vault. */
   connectionVerification: 'always' | 'browser' | 'off';
   /** The identity provider whose JWTs browsers may present; undefined: none. */
@@ -167,7 +170,7 @@ export function loadConfig(env: Record<string, string | undefined> = readEnviron
     baseUrl: values.PICA_BASE_URL.replace(/\/+$/, ''),
     headerPrefix: values.PICA_HEADER_PREFIX,
     tokenSource: values.AUTHKIT_TOKEN_SOURCE,
-    adminApiKey: values.ADMIN_API_KEY,
+    adminApiKeys: Object.freeze(rootKeys(values.ADMIN_API_KEY)),
     connectionVerification: values.CONNECTION_VERIFICATION,
     jwt: jwtSettings(values),
     corsOrigins: origins.includes('*') ? '*' : Object.freeze(origins),
@@ -268,7 +271,12 @@ function contradictions(values: Partial<Environment>): string[] {
     const root = values[name] && URL.canParse(values[name]) ? new URL(values[name]) : undefined;
     if (root && (root.search || root.hash || root.username)) found.push(`${name} must be a plain root: no query, fragment or credentials.`);
   }
-  if (values.AUTH_JWKS_URL?.startsWith('http:') && URL.canParse(values.AUTH_JWKS_URL) && !isLoopback(new URL(values.AUTH_JWKS_URL).hostname)) {
+  const weak = values.ADMIN_API_KEY === undefined ? undefined : rootKeyProblem(values.ADMIN_API_KEY);
+  if (weak) found.push(`ADMIN_API_KEY ${weak}`);
+  if (values.PICA_SECRET_KEY?.startsWith('sk_live_') && isUnprotected(values.PICA_BASE_URL)) {
+    found.push('PICA_BASE_URL must be https with a live PICA_SECRET_KEY (http only for loopback): the secret goes with every call.');
+  }
+  if (isUnprotected(values.AUTH_JWKS_URL)) {
     found.push('AUTH_JWKS_URL must be https (http only for loopback): whoever changes its answer on the way could sign in as anybody.');
   }
   if (!parseOtlpHeaders(values.OTEL_EXPORTER_OTLP_HEADERS)) {
@@ -283,6 +291,13 @@ function contradictions(values: Partial<Environment>): string[] {
     }
   }
   return found;
+}
+
+/** Whether what is sent to a URL can be read on the way. */
+function isUnprotected(url: string | undefined): boolean {
+  if (url === undefined || !URL.canParse(url)) return false;
+  const { protocol, hostname } = new URL(url);
+  return protocol === 'http:' && !isLoopback(hostname);
 }
 
 function isLoopback(hostname: string): boolean {

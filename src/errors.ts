@@ -33,6 +33,7 @@ export const catalogue = {
   sync_in_progress: { status: 409, title: 'A sync of everything is already running' },
   payload_too_large: { status: 413, title: 'The request body is too large' },
   unsupported_media_type: { status: 415, title: 'The content type is not supported' },
+  host_not_allowed: { status: 421, title: 'The host is not one of this gateway' },
   environment_mismatch: { status: 422, title: 'The key is of another environment' },
   platform_mismatch: { status: 422, title: 'The platform contradicts the key' },
   invalid_connection_key: { status: 422, title: 'The connection key is malformed' },

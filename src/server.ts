@@ -9,7 +9,7 @@ import { applyMigrations, pendingMigrations } from './persistence/migrate.js';
 async function main(): Promise<void> {
   const config = loadConfig();
   const logger = createLogger(config.logLevel, [
-    config.secretKey, config.adminApiKey, ...secretsOfUrl(config.database.url), ...secretsOfUrl(config.rateLimit.redisUrl),
+    config.secretKey, ...config.adminApiKeys, ...secretsOfUrl(config.database.url), ...secretsOfUrl(config.rateLimit.redisUrl),
     ...Object.values(config.tracing?.headers ?? {}),
   ]);
   const opened: (() => Promise<unknown>)[] = [];

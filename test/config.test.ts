@@ -1,8 +1,9 @@
+import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import t from 'tap';
 import { ConfigError, EnvironmentSchema, loadConfig, loadDatabaseConfig } from '../src/config.js';
 
-const good = { PICA_SECRET_KEY: 'sk_test_abc', ADMIN_API_KEY: 'x'.repeat(32) };
+const good = { PICA_SECRET_KEY: 'sk_test_abc', ADMIN_API_KEY: '7f3a9c1e5b2d8046f1e2d3c4b5a69788' };
 
 function problemsOf(env: Record<string, string | undefined>, load: (env: Record<string, string | undefined>) => unknown = loadConfig): readonly string[] {
   try {
@@ -56,7 +57,41 @@ t.test('what only needs the database is asked for nothing else, and refused a ba
 });
 
 t.test('a root key under 32 characters is refused', async (t) => {
-  t.equal(problemsOf({ ...good, ADMIN_API_KEY: 'x'.repeat(31) }).length, 1);
+  t.equal(problemsOf({ ...good, ADMIN_API_KEY: good.ADMIN_API_KEY.slice(1) }).length, 1);
+});
+
+t.test('a root key that is easy to guess is refused, without its value', async (t) => {
+  for (const key of [
+    'x'.repeat(32), 'aB'.repeat(20), 'changeme'.repeat(4), 'correct-horse-battery-staple-'.repeat(2), '0123456789'.repeat(4), 'abcdefghijklmnopqrstuvwxyz0123456789', 'zyxwvutsrqponmlkjihgfedcba987654',
+    `${'0'.repeat(31)}1`, 'aaaaaaaabbbbbbbbccccccccdddddddd', 'aaaaaaaaaaaaaaaaaaaaaaaaq7f3a9c1',
+  ]) {
+    const problems = problemsOf({ ...good, ADMIN_API_KEY: key });
+    t.match(problems, [/^ADMIN_API_KEY is too easy to guess/], key);
+    t.notMatch(problems.join(), key);
+    t.match(problemsOf({ ...good, ADMIN_API_KEY: `${good.ADMIN_API_KEY},${key}` }), [/^ADMIN_API_KEY is too easy to guess/], `second: ${key}`);
+  }
+  for (let round = 0; round < 500; round += 1) {
+    for (const encoding of ['hex', 'base64', 'base64url'] as const) t.same(problemsOf({ ...good, ADMIN_API_KEY: randomBytes(encoding === 'hex' ? 16 : 24).toString(encoding) }), []);
+  }
+  t.same(problemsOf({ ...good, ADMIN_API_KEY: '83019274650192837465019283746102' }), [], 'digits alone are enough where they are random');
+});
+
+t.test('ADMIN_API_KEY is one or two keys', async (t) => {
+  const second = 'e1d0c9b8a7968574635241302f1e0d9c';
+  t.same(loadConfig(good).adminApiKeys, [good.ADMIN_API_KEY]);
+  for (const list of [`${good.ADMIN_API_KEY},${second}`, `${good.ADMIN_API_KEY}, ${second}`]) t.same(loadConfig({ ...good, ADMIN_API_KEY: list }).adminApiKeys, [good.ADMIN_API_KEY, second]);
+  for (const list of [`${good.ADMIN_API_KEY},`, `,${good.ADMIN_API_KEY}`, `${good.ADMIN_API_KEY},${second.slice(1)}`, `${good.ADMIN_API_KEY},${second},${'q7'.repeat(3)}${second}`, `${good.ADMIN_API_KEY},${good.ADMIN_API_KEY}`]) {
+    t.match(problemsOf({ ...good, ADMIN_API_KEY: list }), [/^ADMIN_API_KEY /], list);
+  }
+});
+
+t.test('a live secret goes over TLS, or stays on this machine', async (t) => {
+  const live = { ...good, PICA_SECRET_KEY: 'sk_live_abc' };
+  for (const url of ['http://api.picaos.com', 'http://10.0.0.1:4010', 'http://localhost.example.com', 'HTTP://api.picaos.com'.toLowerCase()]) {
+    t.match(problemsOf({ ...live, PICA_BASE_URL: url }), [/^PICA_BASE_URL must be https with a live PICA_SECRET_KEY/], url);
+    t.same(problemsOf({ ...good, PICA_BASE_URL: url }), [], 'with a test secret it may');
+  }
+  for (const url of ['https://api.picaos.com', 'http://127.0.0.1:4010', 'http://localhost:4010', 'http://[::1]:4010']) t.same(problemsOf({ ...live, PICA_BASE_URL: url }), [], url);
 });
 
 t.test('the demo never runs on a live secret', async (t) => {

@@ -88,7 +88,7 @@ t.test('.env counts: its ports are taken, and what is meant for production does 
   for (const name of ['node_modules', 'package.json', 'prisma', 'sandbox', 'scripts', 'src', 'tsconfig.json']) await symlink(resolve(name), join(clone, name));
   const [port, sandboxPort] = [await freePort(), await freePort()];
   await writeFile(join(clone, '.env'), [
-    `PORT=${port}`, `SANDBOX_PORT=${sandboxPort}`, 'HOST=203.0.113.1', 'PICA_SECRET_KEY=sk_live_real', `ADMIN_API_KEY=${'x'.repeat(32)}`,
+    `PORT=${port}`, `SANDBOX_PORT=${sandboxPort}`, 'HOST=203.0.113.1', 'PICA_SECRET_KEY=sk_live_real', 'ADMIN_API_KEY=root-key-of-production-7f3a9c1e5b2d',
     'CORS_ORIGINS=https://app.example.com', 'DATABASE_URL=postgres://localhost:9/x', 'REDIS_URL=redis://localhost:9', 'RATE_LIMIT_PER_MINUTE=100',
     'MIGRATE_ON_START=false', 'DEMO=false',
   ].join('\n'));

@@ -13,9 +13,9 @@ export type Authenticator = {
   mentionsCredential(text: string): boolean;
 };
 
-/** The root key, compared by its digest in constant time, and the API keys in the store, which are looked up by theirs. */
-export function createAuthenticator(rootKey: string, keys: CachedKeys, now: () => number = Date.now): Authenticator {
-  const rootDigest = Buffer.from(digestKey(rootKey));
+/** The root keys, compared by their digests in constant time, and the API keys in the store, which are looked up by theirs. */
+export function createAuthenticator(rootKeys: readonly string[], keys: CachedKeys, now: () => number = Date.now): Authenticator {
+  const rootDigests = rootKeys.map((key) => Buffer.from(digestKey(key)));
   const principals = new WeakMap<StoredKey, Principal>();
   const principalOf = (key: StoredKey | undefined): Principal => {
     if (!key || !isActive(key, now())) throw unauthorized();
@@ -32,12 +32,13 @@ export function createAuthenticator(rootKey: string, keys: CachedKeys, now: () =
       const digest = digestKey(credential);
       const held = keys.held(digest);
       if (held) return principalOf(held);
-      if (timingSafeEqual(Buffer.from(digest), rootDigest)) return rootPrincipal;
+      const presented = Buffer.from(digest);
+      if (rootDigests.some((root) => timingSafeEqual(presented, root))) return rootPrincipal;
       if (!isWellFormedKey(credential)) throw unauthorized();
       return keys.findByDigest(digest).then(principalOf);
     },
     mentionsCredential(text) {
-      return [text, decoded(text)].some((form) => form.includes(rootKey) || containsToken(form));
+      return [text, decoded(text)].some((form) => rootKeys.some((key) => form.includes(key)) || containsToken(form));
     },
   };
 }

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply } from 'fastify';
 import Type from 'typebox';
@@ -35,6 +36,8 @@ export const demoRoutes: FastifyPluginAsyncTypebox<DemoOptions> = async (app, { 
       .type(asset.type)
       .send(asset.content);
 
+  app.addHook('onRequest', async ({ headers }) => refuseForeignPage(headers));
+
   app.get('/', { ...open, schema: { hide: true } }, (_request, reply) => reply.redirect('/demo'));
 
   app.get('/demo', { ...open, schema: { hide: true } }, (_request, reply) => send(reply, assets.get('index.html')!));
@@ -52,6 +55,31 @@ export const demoRoutes: FastifyPluginAsyncTypebox<DemoOptions> = async (app, { 
     return { ...credentials, identity, identityType, widgetBaseUrl };
   });
 };
+
+/**
+ * 421 `host_not_allowed` unless the request came to this machine's own name or to an address. A page of another name that is
+ * made to resolve here (DNS rebinding) is of the same origin to its browser, and would read the key that the login hands out.
+ */
+function refuseForeignPage({ host, origin }: IncomingHttpHeaders): void {
+  const name = hostname(host === undefined ? undefined : `http://${host}`);
+  if (name === undefined || !(name === 'localhost' || name.endsWith('.localhost') || isAddress(name))) {
+    throw new Problem('host_not_allowed', 'The demo page answers localhost and plain addresses only, so that no other site can ask it for a key.', {
+      errors: [{ field: 'header.host', message: 'must be localhost or an IP address' }],
+    });
+  }
+  if (origin !== undefined && hostname(origin) !== name) {
+    throw new Problem('origin_not_allowed', 'The demo page answers its own page only.', { errors: [{ field: 'header.origin', message: 'is another site' }] });
+  }
+}
+
+/** As the URL parser writes addresses: dotted decimal, or in brackets. */
+function isAddress(hostname: string): boolean {
+  return /^(?:\d+(?:\.\d+){3}|\[.+\])$/.test(hostname);
+}
+
+function hostname(url: string | undefined): string | undefined {
+  return url !== undefined && URL.canParse(url) ? new URL(url).hostname : undefined;
+}
 
 /** Own files only; the frame is the widget's; images come from wherever the catalogue says. */
 function contentSecurityPolicy(widgetOrigin: string): string {

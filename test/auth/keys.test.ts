@@ -1,6 +1,6 @@
 import t from 'tap';
 import { digestKey, generateKey, isWellFormedKey } from '../../src/auth/key-format.js';
-import { startGateway } from '../helpers/gateway.js';
+import { rootKey, startGateway } from '../helpers/gateway.js';
 
 const upstream = 'http://127.0.0.1:9';
 
@@ -95,6 +95,16 @@ t.test('keys arrive as x-api-key or as a bearer token, and two different ones ar
   t.equal(await get({ authorization: `Bearer ${generateKey()}`, 'x-api-key': key }), 401);
   t.equal(await get({ authorization: `Basic ${Buffer.from(`a:${key}`).toString('base64')}` }), 401);
   t.equal(await get({}), 401);
+});
+
+t.test('of two root keys each opens everything, and neither may stand in a query', async (t) => {
+  const second = 'second-root-key-e1d0c9b8a7968574635241';
+  const gateway = await startGateway(t, upstream, { ADMIN_API_KEY: `${rootKey},${second}` });
+  for (const key of [rootKey, second]) {
+    t.equal((await gateway.request('GET', '/api-keys', { key })).status, 200);
+    t.equal((await gateway.request('GET', `/connections?tag=${key}`)).json.code, 'key_in_query');
+  }
+  for (const key of [`${rootKey},${second}`, `${second}x`]) t.equal((await gateway.request('GET', '/api-keys', { key })).status, 401);
 });
 
 t.test('a key cannot grant what it does not have', async (t) => {

@@ -78,7 +78,7 @@ t.test('a connection deleted upstream has to be reconnected: said at its first c
 
 t.test('HEAD and a write learn it too, and the write can be repeated under its Idempotency-Key', async (t) => {
   const { vaultId } = await connect('hal');
-  const head = () => fetch(`${gateway.url}/proxy/gmail/__provider/echo`, { method: 'HEAD', headers: { 'x-api-key': gateway.config.adminApiKey, 'x-user-id': 'hal' } });
+  const head = () => fetch(`${gateway.url}/proxy/gmail/__provider/echo`, { method: 'HEAD', headers: { 'x-api-key': gateway.config.adminApiKeys[0]!, 'x-user-id': 'hal' } });
   t.equal((await head()).status, 200);
   await inVault(vaultId, 'DELETE');
   const answer = await head();

@@ -2,6 +2,7 @@ import Module from 'node:module';
 import t from 'tap';
 import { loadAssets } from '../../src/demo/assets.js';
 import { startGateway } from '../helpers/gateway.js';
+import { exchange } from '../helpers/raw-http.js';
 
 const upstream = 'http://127.0.0.1:9';
 
@@ -46,6 +47,28 @@ t.test('the login hands out keys bound to the identity, short-lived, and the wid
   t.same((await gateway.request('GET', '/connections', { key: null, headers: widget })).json.rows, []);
   t.equal((await gateway.request('GET', '/api-keys', { key: null, headers: widget })).status, 403);
   t.equal((await gateway.request('GET', '/integrations', { key: null, headers: widget })).status, 403);
+});
+
+t.test('another site that resolves here gets neither the page nor a key', async (t) => {
+  const gateway = await startGateway(t, upstream, { DEMO: 'true' });
+  const body = '{"identity":"ada"}';
+  const ask = async (target: string, lines: string[]) => {
+    const head = [`${target} HTTP/1.1`, ...lines, 'content-type: application/json', `content-length: ${body.length}`, 'connection: close'];
+    const answer = await exchange(gateway.url, `${head.join('\r\n')}\r\n\r\n${body}`);
+    return { status: Number(answer.split(' ')[1]), text: answer };
+  };
+  for (const host of ['evil.example', 'evil.example:3000', 'localhost.evil.example', '127.0.0.1.evil.example', 'notlocalhost', 'x@localhost.example', '']) {
+    for (const target of ['POST /demo/login', 'GET /demo', 'GET /', 'GET /demo/assets/demo.js']) {
+      const answer = await ask(target, [`host: ${host}`]);
+      t.match(answer, { status: 421, text: /"code":"host_not_allowed"/ }, `${target} as ${host}`);
+      t.notMatch(answer.text, /ag[ks]_[0-9A-Za-z]{38}/);
+    }
+  }
+  t.match(await ask('POST /demo/login', ['host: localhost:3000', 'origin: https://evil.example']), { status: 403, text: /"code":"origin_not_allowed"/ });
+  t.match(await ask('POST /demo/login', ['host: localhost:3000', 'origin: null']), { status: 403 });
+  for (const host of ['localhost', 'localhost:3000', 'LOCALHOST:3000', 'app.localhost:3000', '127.0.0.1:3000', '[::1]:3000', '192.168.1.20:3000']) {
+    t.equal((await ask('POST /demo/login', [`host: ${host}`, `origin: http://${host.toLowerCase()}`])).status, 200, host);
+  }
 });
 
 t.test('the login refuses what is no identity', async (t) => {

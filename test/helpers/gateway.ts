@@ -38,7 +38,7 @@ export async function startGateway(t: Test, upstream: string, overrides: Record<
   const database = given ?? await openTestDatabase(t);
   const config = testConfig(upstream, overrides);
   const log = captureLog(t);
-  const app = await buildApp({ config, database, logger: createLogger(config.logLevel, [config.secretKey, config.adminApiKey], log) });
+  const app = await buildApp({ config, database, logger: createLogger(config.logLevel, [config.secretKey, ...config.adminApiKeys], log) });
   t.teardown(() => app.close());
   await app.listen({ host: '127.0.0.1', port: 0 });
   const url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;

@@ -41,7 +41,7 @@ t.test('metrics count by route pattern, with nothing of the caller in a label', 
 t.test('each request is one log line: id, pattern, status, principal and upstream time, and no secret', async (t) => {
   const log = captureLog(t);
   const config = testConfig('http://127.0.0.1:9');
-  const app = await buildApp({ config, database: await openTestDatabase(t), logger: createLogger('info', [config.secretKey, config.adminApiKey], log) });
+  const app = await buildApp({ config, database: await openTestDatabase(t), logger: createLogger('info', [config.secretKey, ...config.adminApiKeys], log) });
   t.teardown(() => app.close());
   const headers = { 'x-api-key': rootKey, 'x-request-id': 'from-the-caller', 'x-user-id': 'ada', cookie: 'session=hunter2' };
   await app.inject({ method: 'GET', url: '/connections?key=test::gmail::default::abcdef', headers });

@@ -134,7 +134,7 @@ t.test('timing of known against unknown keys: by construction there is nothing t
       return digest === digestKey(key) ? { id: '1', digest, scopes: [], boundTo: undefined, revokedAt: null, expiresAt: null, allowedOrigins: [] } : undefined;
     },
   } as unknown as CachedKeys;
-  const authenticator = createAuthenticator(root, store);
+  const authenticator = createAuthenticator([root], store);
   const almost = [generateKey(), `${key.slice(0, 4)}${generateKey().slice(4)}`];
   t.equal((await authenticator.authenticate(key)).id, '1');
   for (const wrong of almost) await t.rejects(async () => authenticator.authenticate(wrong), { code: 'unauthorized' });
