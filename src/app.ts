@@ -31,6 +31,7 @@ import { createDemoLogin } from './demo/login.js';
 import { demoRoutes } from './demo/routes.js';
 import { answerFrameworkError, errorHandler } from './error-handler.js';
 import { createCatalogue } from './integrations/catalogue.js';
+import { createPlatformLabels } from './integrations/platform-labels.js';
 import { actionRoutes } from './integrations/action-routes.js';
 import { integrationRoutes } from './integrations/routes.js';
 import { jsonBodies, maxJsonBytes } from './json-bodies.js';
@@ -165,7 +166,9 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
   const admission = createAdmission(config.proxyMaxInFlight);
   await app.register(proxyRoutes, {
     passthrough, circuits, idempotency, admission, noteSeen: seen.note, upstreamSecret: config.secretKey, retryBudget: createRetryBudget(),
-    metrics: createProxyMetrics(app.metrics, { inFlight: admission.inFlight, circuits, caches: { keys: keyStore.cache.counts, connections: choices.cache.counts } }),
+    metrics: createProxyMetrics(app.metrics, createPlatformLabels(catalogue), {
+      inFlight: admission.inFlight, circuits, caches: { keys: keyStore.cache.counts, connections: choices.cache.counts },
+    }),
     ownHeaders: ['x-request-id', ...(config.rateLimit.perMinute > 0 ? rateLimitHeaders : [])],
     timeoutMs: config.proxyTimeoutMs, maxBodyBytes: config.proxyMaxBodyBytes,
     confirm: async (request) => void (await authenticator.authenticate(credentialOf(request))),

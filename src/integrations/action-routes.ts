@@ -32,8 +32,9 @@ export const actionRoutes: FastifyPluginAsyncTypebox<{ actions: ActionDirectory;
     },
   }, async (request) => {
     const { platform } = request.params;
+    // Asked first, and from memory: what does not exist would cost calls of the upstream's limit, which all share.
+    if (!actions.has(platform)) connectorOf(await catalogue.read(undefined), platform);
     const { actions: all } = await actions.require(platform);
-    if (all.length === 0) connectorOf(await catalogue.read(undefined), platform);
     const found = pageOf(all.filter((action) => matches(action, request.query.q)), request.query);
     return { ...found, rows: found.rows.map(present) };
   });

@@ -24,12 +24,14 @@ export type ProxyMetrics = {
 const ownSeconds = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1];
 const circuitStates = { closed: 0, 'half-open': 1, open: 2 } as const;
 
-/**
- * The proxy's metrics. Labels hold a connection's platform, the method and who answered: no identity, key or path.
- *
- * @param gauges what is read when metrics are asked for
- */
-export function createProxyMetrics(registry: Registry, gauges: { inFlight(): number; circuits: Circuits; caches: Record<string, CacheCounts> }): ProxyMetrics {
+/** What a platform is called: names that callers make up must not become labels. `pending`: until then, none can be told. */
+export type PlatformNames = { of(platform: string): string; pending(): Promise<void> | undefined };
+
+/** What is read when metrics are asked for. */
+export type ProxyGauges = { inFlight(): number; circuits: Circuits; caches: Record<string, CacheCounts> };
+
+/** The proxy's metrics. Labels hold a connection's platform, as `names` has it, the method and who answered: no identity, key or path. */
+export function createProxyMetrics(registry: Registry, names: PlatformNames, gauges: ProxyGauges): ProxyMetrics {
   const calls = counter({ name: 'proxy_calls_total', help: 'Calls, by who answered.', registry }, ['platform', 'method', 'outcome']);
   const upstream = histogram({ name: 'proxy_upstream_seconds', help: 'Time to the upstream\'s headers, or until it failed or the caller left; retries included.', registry }, seconds);
   const own = histogram({
@@ -43,7 +45,12 @@ export function createProxyMetrics(registry: Registry, gauges: { inFlight(): num
   gauge('proxy_in_flight', 'Calls in flight.', (set) => set({}, gauges.inFlight()));
   gauge('upstream_circuit', 'State of the upstream\'s circuit: 0 closed, 1 half-open, 2 open.', (set) => set({}, circuitStates[gauges.circuits.state()]));
   gauge('platform_circuit', 'State of a platform\'s circuit: 0 closed, 1 half-open, 2 open.', (set) => {
-    for (const [platform, state] of gauges.circuits.platforms()) set({ platform }, circuitStates[state]);
+    const worst = new Map<string, number>();
+    for (const [platform, state] of gauges.circuits.platforms()) {
+      const name = names.of(platform);
+      worst.set(name, Math.max(worst.get(name) ?? 0, circuitStates[state]));
+    }
+    for (const [platform, state] of worst) set({ platform }, state);
   }, ['platform']);
   gauge('refused_identities', 'Identities whose own calls on a platform are refused, since they mostly failed.', (set) => set({}, gauges.circuits.refusedOwners()));
   gauge('cache_lookups', 'Look-ups since the start, by cache and whether they hit.', (set) => {
@@ -65,16 +72,23 @@ export function createProxyMetrics(registry: Registry, gauges: { inFlight(): num
   const decidedFor = remember((reason, retried) => decisions({ retried, reason }));
   const replayedBy = remember((platform) => replays({ platform }));
 
+  const count = ({ platform, method, outcome, attempts, upstreamMs, ownMs, replayed }: CallRecord): void => {
+    const name = platform === undefined ? 'unknown' : names.of(platform);
+    counted(name, method, outcome).inc();
+    if (attempts > 0 && upstreamMs > 0) {
+      const series = timed(name, method);
+      series.upstream.observe(upstreamMs / 1000);
+      series.own.observe(ownMs / 1000);
+    }
+    if (attempts > 1) retried(name).inc(attempts - 1);
+    if (replayed) replayedBy(name).inc();
+  };
+
   return {
-    record({ platform = 'unknown', method, outcome, attempts, upstreamMs, ownMs, replayed }) {
-      counted(platform, method, outcome).inc();
-      if (attempts > 0 && upstreamMs > 0) {
-        const series = timed(platform, method);
-        series.upstream.observe(upstreamMs / 1000);
-        series.own.observe(ownMs / 1000);
-      }
-      if (attempts > 1) retried(platform).inc(attempts - 1);
-      if (replayed) replayedBy(platform).inc();
+    record(call) {
+      const pending = names.pending();
+      if (pending) void pending.then(() => count(call));
+      else count(call);
     },
     decided: ({ reason, retry }) => decidedFor(reason, String(retry)).inc(),
   };

@@ -1,7 +1,6 @@
 import Type, { type Static } from 'typebox';
-import Value from 'typebox/value';
 import type { UpstreamClient } from './client.js';
-import { invalidResponse } from './errors.js';
+import { allRows } from './pages.js';
 
 /** An operation of a platform, as the upstream's catalogue tells it. `id` and `path` are known together or not at all. */
 export type Action = Readonly<{
@@ -24,11 +23,8 @@ const Row = Type.Object({
   // Not judged here: one odd row must not hide a platform's actions.
   tags: Type.Optional(Type.Unknown()),
 });
-const Page = Type.Object({ rows: Type.Array(Row), total: Type.Optional(Type.Integer()), pages: Type.Optional(Type.Integer()) });
 
-const pageSize = 100;
-const maxPages = 100;
-const pagesAtOnce = 3;
+const list = { row: Row, limit: 100, name: 'actions', mayBeMissing: true };
 
 /**
  * Every action of a platform (upstream.md, "Catalogue"): the knowledge rows, which have ids and paths, joined with the
@@ -38,8 +34,8 @@ const pagesAtOnce = 3;
  */
 export async function fetchActions(upstream: UpstreamClient, platform: string): Promise<Action[]> {
   const [knowledge, available] = await Promise.allSettled([
-    allRows(upstream, '/v1/knowledge', { connectionPlatform: platform }),
-    allRows(upstream, `/v1/available-actions/${encodeURIComponent(platform)}`, {}),
+    allRows(upstream, { ...list, path: '/v1/knowledge', query: { connectionPlatform: platform } }),
+    allRows(upstream, { ...list, path: `/v1/available-actions/${encodeURIComponent(platform)}` }),
   ]);
   const actions = new Map<string, Action>();
   for (const result of [knowledge, available]) {
@@ -61,29 +57,6 @@ export async function fetchActions(upstream: UpstreamClient, platform: string): 
   if (knowledge.status === 'rejected' && !found.some(({ id }) => id !== undefined)) throw knowledge.reason;
   if (available.status === 'rejected' && knowledge.status === 'fulfilled' && !knowledge.value) throw available.reason;
   return found;
-}
-
-/** The rows of all pages; undefined where there are none to be had (404). */
-async function allRows(upstream: UpstreamClient, path: string, query: Record<string, string>): Promise<Static<typeof Row>[] | undefined> {
-  const pageOf = async (page: number, accept: readonly number[] = []): Promise<Static<typeof Page> | undefined> => {
-    const { status, body } = await upstream.call('GET', path, { query: { ...query, limit: pageSize, page }, accept });
-    if (accept.includes(status)) return undefined;
-    if (!Value.Check(Page, body)) throw invalidResponse('it is not a page of actions');
-    return body;
-  };
-  const first = await pageOf(1, [404]);
-  if (!first) return undefined;
-  const { rows, total = 0, pages } = first;
-  const last = Math.min(maxPages, pages ?? maxPages);
-  // How many there are is known only where the upstream says so.
-  const atOnce = pages === undefined ? 1 : pagesAtOnce;
-  for (let page = 2; page <= last && (pages !== undefined || rows.length < total); page += atOnce) {
-    const found = await Promise.all(Array.from({ length: Math.min(atOnce, last - page + 1) }, (_, i) => pageOf(page + i)));
-    const more = found.flatMap((each) => each!.rows);
-    if (more.length === 0) break;
-    rows.push(...more);
-  }
-  return rows;
 }
 
 /** The upstream goes by the id alone: where one of its rows says `custom`, all are. */

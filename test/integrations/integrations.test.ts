@@ -82,6 +82,39 @@ t.test('actions that cannot be renewed are still answered, and each failure is t
   t.equal(failures.length, 2);
 });
 
+t.test('platforms that do not exist cost the upstream no call, and push no real one\'s actions out', async (t) => {
+  const sandbox = await startSandbox();
+  t.teardown(() => sandbox.close());
+  const gateway = await startGateway(t, sandbox.url);
+  const key = await gateway.createKey(['integrations:read'], { identity: 'stranger' });
+  for (let i = 0; i < 100; i += 1) {
+    t.match(await gateway.request('GET', `/integrations/invented-${i}/actions`, { key }), { status: 404, json: { code: 'integration_not_found' } });
+  }
+  const asked = async () => (await Promise.all(['/v1/knowledge', '/v1/available-actions', '/v1/available-connectors'].map((path) => recordings(sandbox.url, path)))).map(({ length }) => length);
+  t.same(await asked(), [0, 0, 1]);
+  t.equal((await gateway.request('GET', '/integrations/gmail/actions', { key })).status, 200);
+  t.same(await asked(), [1, 1, 1]);
+});
+
+t.test('actions that are used stay in memory, whatever else is asked for', async (t) => {
+  const loads: string[] = [];
+  const action = { title: 'a', method: 'GET', platform: 'x', id: 'a', path: '/a', key: undefined, modelName: undefined, custom: false };
+  const directory = createActionDirectory(async (platform) => {
+    loads.push(platform);
+    return platform.startsWith('real') ? [action] : [];
+  }, 60_000, () => {}, () => 0);
+  await directory.read('real');
+  for (let i = 0; i < 1_040; i += 1) await directory.read(`invented-${i}`);
+  t.ok(directory.has('real'));
+  t.notOk(directory.has('invented-1039'));
+  for (let i = 0; i < 999; i += 1) await directory.read(`real-${i}`);
+  directory.read('real');
+  await directory.read('real-999');
+  t.ok(directory.has('real'), 'used last');
+  t.notOk(directory.has('real-0'), 'used longest ago');
+  t.equal(loads.filter((platform) => platform === 'real').length, 1);
+});
+
 t.test('a catalogue that was never read is an upstream problem', async (t) => {
   const sandbox = await startSandbox();
   t.teardown(() => sandbox.close());

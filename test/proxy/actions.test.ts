@@ -22,8 +22,9 @@ const rows = [
 async function start(t: Test, environment = {}, answerRows: () => unknown = () => rows, available?: unknown[]) {
   const asked: string[] = [];
   const upstream = await startUpstream(t, (_request, response) => void response.writeHead(200, { 'x-pica-passthrough-a': 'b' }).end('ok'), (request, response) => {
-    asked.push(request.url!);
-    const found = request.url!.startsWith('/v1/knowledge') ? answerRows() : available;
+    const catalogue = request.url!.startsWith('/v1/available-connectors') && [{ name: 'Gmail', platform: 'gmail' }];
+    if (!catalogue) asked.push(request.url!);
+    const found = catalogue || (request.url!.startsWith('/v1/knowledge') ? answerRows() : available);
     if (!found) return void response.writeHead(500).end();
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ rows: found, total: rows.length, pages: 1, page: 1 }));
   });

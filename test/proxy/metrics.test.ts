@@ -50,6 +50,31 @@ t.test('metrics tell who answered, retries, replays and caches, and name no iden
   t.equal(decided.length, 1);
 });
 
+t.test('platforms that the catalogue does not have are one label', async (t) => {
+  const invented = Array.from({ length: 60 }, (_, i) => `invented-${i}`);
+  for (const platform of invented) await storeConnection({ database }, platform, 'eve');
+  const names = async (connectors: unknown[] | undefined): Promise<(string | undefined)[]> => {
+    const upstream = await startUpstream(t, (_request, response) => void response.writeHead(200, { 'x-pica-passthrough-a': 'b' }).end('ok'), (request, response) => {
+      if (!connectors || !request.url!.startsWith('/v1/available-connectors')) return void response.writeHead(404).end();
+      response.writeHead(200).end(JSON.stringify({ rows: connectors }));
+    });
+    const gateway = await startGateway(t, upstream.url, {}, database);
+    for (const platform of invented) t.equal((await gateway.request('GET', `/proxy/${platform}/x`, { headers: { 'x-user-id': 'eve' } })).status, 200);
+    await gateway.request('GET', '/proxy/gmail/x', as);
+    let found: string[] = [];
+    await until(async () => {
+      const lines = [...(await gateway.request('GET', '/metrics')).text.matchAll(/^proxy_calls_total\{platform="([^"]*)".* (\d+)$/gm)];
+      found = lines.map((line) => line[1]!);
+      t.notMatch(lines.map((line) => line[0]).join(), connectors ? /invented/ : /invented-5\d/);
+      return lines.reduce((sum, line) => sum + Number(line[2]), 0) === invented.length + 1;
+    });
+    return found.sort();
+  };
+  t.same(await names([{ name: 'Gmail', platform: 'gmail' }, { name: 'Slack', platform: 'slack' }]), ['gmail', 'other']);
+  const without = await names(undefined);
+  t.equal(without.length, 51, 'without a catalogue the first few keep their names');
+});
+
 t.test('what is waited for is the upstream\'s time or nobody\'s, never ours', async (t) => {
   const upstream = await startUpstream(t, (request, response) => {
     if (request.url!.endsWith('hang')) return;

@@ -8,7 +8,7 @@ type Told = (page: number) => Rows | number | Promise<Rows>;
 
 const upstreamOf = (knowledge: Told, available: Told): UpstreamClient => ({
   async call(_method, path, { query, accept = [] }: UpstreamRequest = {}) {
-    const told = await (path === '/v1/knowledge' ? knowledge : available)(Number(query!.page));
+    const told = await (path === '/v1/knowledge' ? knowledge : available)(Number(query!.page ?? 1));
     if (typeof told !== 'number') return { status: 200, body: told };
     if (accept.includes(told)) return { status: told, body: undefined };
     throw new Error(`status ${told}`);
