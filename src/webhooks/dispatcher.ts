@@ -4,7 +4,7 @@ import type { Sender } from './sender.js';
 import { waitAfter, waits } from './waits.js';
 
 /** Told of every attempt. */
-export type AttemptObserver = (delivery: ClaimedDelivery, outcome: 'delivered' | 'failed' | 'parked', result: AttemptResult) => void;
+export type AttemptObserver = (delivery: ClaimedDelivery, outcome: 'delivered' | 'failed' | 'parked' | 'gone', result: AttemptResult) => void;
 
 /** What a dispatcher works with, and its limits. */
 export type DispatcherOptions = {
@@ -17,10 +17,15 @@ export type DispatcherOptions = {
   schedule?: readonly number[];
   /**
    * Attempts at once, in all and for one webhook. Half of them are kept for webhooks that have none under way, so that a few
-   * slow receivers with much to come do not hold up the others.
+   * receivers with much to come do not hold up the others.
    */
   concurrency?: number;
   perWebhook?: number;
+  /**
+   * An attempt that takes longer gives its slot to others, and its receiver counts as silent until it answers. Silent
+   * receivers share half as many slots of their own, by the same rules.
+   */
+  slowMs?: number;
   /** How long a stop lets attempts go on. */
   graceMs?: number;
 };
@@ -35,13 +40,16 @@ export type Dispatcher = {
 
 /** A dispatcher that sends nothing until it is pumped. */
 export function createDispatcher({
-  queue, send, observe, onError, schedule = waits, concurrency = 64, perWebhook = 4, graceMs = 3_000,
+  queue, send, observe, onError, schedule = waits, concurrency = 64, perWebhook = 4, slowMs = 2_000, graceMs = 3_000,
 }: DispatcherOptions): Dispatcher {
   const stopped = new AbortController();
   const inFlight = new Map<ClaimedDelivery, Promise<void>>();
+  const late = new Set<ClaimedDelivery>();
+  const silent = new Set<string>();
   let stopping = false;
   let pumping: Promise<void> | undefined;
   let again = false;
+  let renewing: NodeJS.Timeout | undefined;
 
   const busyWebhooks = (most: number): string[] => {
     const counts = new Map<string, number>();
@@ -49,14 +57,31 @@ export function createDispatcher({
     return [...counts].filter(([, count]) => count >= most).map(([id]) => id);
   };
 
-  const attempt = async (delivery: ClaimedDelivery): Promise<void> => {
+  const sendTimed = async (delivery: ClaimedDelivery): Promise<AttemptResult> => {
+    const timer = setTimeout(() => {
+      late.add(delivery);
+      silent.add(delivery.webhookId);
+      pumpOn();
+    }, slowMs).unref();
     const result = await send(delivery, stopped.signal);
+    clearTimeout(timer);
+    // One that refuses at once is not silent either.
+    if (!late.delete(delivery) || result.status !== undefined) silent.delete(delivery.webhookId);
+    return result;
+  };
+
+  const attempt = async (delivery: ClaimedDelivery): Promise<void> => {
+    const result = await sendTimed(delivery);
     if (result.error === undefined) {
       await queue.delivered(delivery, result);
       return observe(delivery, 'delivered', result);
     }
     if (stopped.signal.aborted) return queue.release(delivery);
-    const wait = waitAfter(delivery.attempts, schedule);
+    if (result.status === 410) {
+      await queue.gone(delivery, result);
+      return observe(delivery, 'gone', result);
+    }
+    const wait = waitAfter({ ...delivery, retryAfter: result.retryAfter }, schedule);
     await queue.failed(delivery, result, wait);
     observe(delivery, wait === undefined ? 'parked' : 'failed', result);
   };
@@ -64,21 +89,50 @@ export function createDispatcher({
   const start = (delivery: ClaimedDelivery): void => {
     const work = attempt(delivery).catch(onError).finally(() => {
       inFlight.delete(delivery);
-      if (!stopping) void pump().catch(onError);
+      pumpOn();
     });
     inFlight.set(delivery, work);
+    renewing ??= setTimeout(() => void renew(), queue.renewEveryMs).unref();
+  };
+
+  const renew = async (): Promise<void> => {
+    if (inFlight.size > 0) await queue.renew([...inFlight.keys()]).catch(onError);
+    renewing = inFlight.size > 0 ? setTimeout(() => void renew(), queue.renewEveryMs).unref() : undefined;
   };
 
   const claimAll = async (): Promise<void> => {
     do {
       again = false;
-      const free = concurrency - inFlight.size;
-      if (free <= 0 || stopping) return;
-      const shared = free - Math.floor(concurrency / 2);
-      const claimed = shared > 0 ? await queue.claim(shared, busyWebhooks(perWebhook)) : await queue.claim(free, busyWebhooks(1));
-      claimed.forEach(start);
-      again ||= claimed.length > 0;
+      for (const claim of [claimForOthers, claimForSilent]) {
+        if (stopping) return;
+        const claimed = await claim();
+        claimed.forEach(start);
+        again ||= claimed.length > 0;
+      }
     } while (again);
+  };
+
+  const silentInFlight = (): number => [...inFlight.keys()].filter((delivery) => late.has(delivery) || silent.has(delivery.webhookId)).length;
+
+  const claimForOthers = async (): Promise<ClaimedDelivery[]> => {
+    const { free, busy } = slotsOf(concurrency, inFlight.size - silentInFlight());
+    return free > 0 ? queue.claim(free, [...busy, ...silent]) : [];
+  };
+
+  const claimForSilent = async (): Promise<ClaimedDelivery[]> => {
+    if (silent.size === 0) return [];
+    const { free, busy } = slotsOf(Math.ceil(concurrency / 2), silentInFlight());
+    return free > 0 ? queue.claim(free, busy, [...silent]) : [];
+  };
+
+  /** What of so many slots can be given away now, and which webhooks have enough. */
+  const slotsOf = (slots: number, taken: number): { free: number; busy: string[] } => {
+    const shared = slots - taken - Math.floor(slots / 2);
+    return shared > 0 ? { free: shared, busy: busyWebhooks(perWebhook) } : { free: slots - taken, busy: busyWebhooks(1) };
+  };
+
+  const pumpOn = (): void => {
+    if (!stopping) void pump().catch(onError);
   };
 
   const pump = (): Promise<void> => {

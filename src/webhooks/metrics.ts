@@ -9,8 +9,9 @@ export function observeAttempts(registry: Registry, log: Logger): { observe: Att
     observe({ id, webhookId, event, attempts: number }, outcome, { status, error }) {
       attempts.inc({ outcome });
       if (outcome === 'delivered') return;
+      if (outcome === 'gone') return log.warn({ webhook: webhookId, delivery: id, event: event.type, status }, 'webhook switched off: its receiver answered 410 Gone');
       log.warn({ webhook: webhookId, delivery: id, event: event.type, attempt: number, outcome, status, error }, 'webhook not delivered');
     },
-    onError: (error) => log.warn({ err: error }, 'the end of a webhook delivery could not be stored'),
+    onError: (error) => log.warn({ err: error }, 'what became of webhook deliveries could not be stored'),
   };
 }

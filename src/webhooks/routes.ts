@@ -112,10 +112,10 @@ export const webhookRoutes: FastifyPluginAsyncTypebox<{ webhooks: WebhookService
 };
 
 function present(webhook: Webhook) {
-  const { id, url, events, description, active, previousSecretUntil, createdAt, updatedAt } = webhook;
+  const { id, url, events, description, active, inactiveReason, previousSecretUntil, createdAt, updatedAt } = webhook;
   const rotating = previousSecretUntil !== null && previousSecretUntil > new Date();
   return {
-    id, url, events, description, active, previousSecretUntil: rotating ? previousSecretUntil.toISOString() : null,
+    id, url, events, description, active, inactiveReason, previousSecretUntil: rotating ? previousSecretUntil.toISOString() : null,
     createdAt: createdAt.toISOString(), updatedAt: updatedAt.toISOString(),
   };
 }

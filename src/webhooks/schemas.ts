@@ -31,13 +31,14 @@ const webhookMembers = {
   events: Type.Array(Type.String()),
   description: Nullable(Type.String()),
   active: Type.Boolean(),
+  inactiveReason: Nullable(Type.String({ description: '`gone` when its receiver answered 410 Gone, which switches it off; `active: true` switches it on again.' })),
   previousSecretUntil: Nullable(Type.String({ format: 'date-time', description: 'Until when the secret before the current one signs too.' })),
   createdAt: Time,
   updatedAt: Time,
 };
 const webhookExample = {
   id: '01938f7e-5c1a-7d3e-9b0a-3f2d1c0b9a87', url: 'https://app.example.com/hooks/connections', events: ['connection.state_changed'], description: null,
-  active: true, previousSecretUntil: null, createdAt: '2026-01-01T00:00:00.000Z', updatedAt: '2026-01-01T00:00:00.000Z',
+  active: true, inactiveReason: null, previousSecretUntil: null, createdAt: '2026-01-01T00:00:00.000Z', updatedAt: '2026-01-01T00:00:00.000Z',
 };
 
 /** A webhook in answers: never its secret. */

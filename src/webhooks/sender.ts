@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { type buildConnector, Client } from 'undici';
 import { Problem } from '../errors.js';
+import { retryAfterSeconds } from '../upstream/errors.js';
 import type { AttemptResult, ClaimedDelivery } from './queue.js';
 import { signedHeaders } from './secret.js';
 import { before, resolveTarget, type Target, type TargetRules } from './target.js';
@@ -28,8 +29,9 @@ export function createSender({ timeoutMs = 10_000, ca, ...rules }: SenderOptions
     try {
       const target = await before(signal, resolveTarget(url, rules));
       const body = JSON.stringify({ type: event.type, timestamp: event.createdAt.toISOString(), data: event.data });
-      const status = await post(target, signedHeaders(secrets, event.id, new Date(), body), body, { signal, timeoutMs, ca });
-      return { status, error: status >= 200 && status < 300 ? undefined : 'status' };
+      const { status, retryAfter } = await post(target, signedHeaders(secrets, event.id, new Date(), body), body, { signal, timeoutMs, ca });
+      if (status >= 200 && status < 300) return { status, error: undefined };
+      return { status, error: 'status', retryAfter: status === 429 || status === 503 ? retryAfterSeconds(retryAfter) : undefined };
     } catch (error) {
       return { status: undefined, error: nameOf(error) };
     } finally {
@@ -38,9 +40,10 @@ export function createSender({ timeoutMs = 10_000, ca, ...rules }: SenderOptions
   };
 }
 
+type Answer = { status: number; retryAfter: string | undefined };
 type PostOptions = { signal: AbortSignal; timeoutMs: number; ca: string | undefined };
 
-async function post({ url, addresses }: Target, headers: Record<string, string>, body: string, { signal, timeoutMs, ca }: PostOptions): Promise<number> {
+async function post({ url, addresses }: Target, headers: Record<string, string>, body: string, { signal, timeoutMs, ca }: PostOptions): Promise<Answer> {
   const connect: buildConnector.BuildOptions = {
     timeout: timeoutMs,
     lookup: (_hostname, options, callback) => {
@@ -58,7 +61,7 @@ async function post({ url, addresses }: Target, headers: Record<string, string>,
     });
     // The status decides; what happens to the rest of the answer no longer matters.
     await answer.body.dump({ limit: maxAnswerBytes, signal }).catch(() => {});
-    return answer.statusCode;
+    return { status: answer.statusCode, retryAfter: [answer.headers['retry-after']].flat()[0] };
   } finally {
     await client.destroy();
   }

@@ -15,7 +15,7 @@ export type WebhookService = {
   list(cursor: string | undefined, limit: number): Promise<Page<Webhook>>;
   get(id: string): Promise<Webhook>;
   /** `overlapSeconds` given: a new secret, with the old one signing too for so long; one that was already being replaced stops at once. */
-  change(id: string, change: WebhookChange, overlapSeconds: number | undefined): Promise<Webhook>;
+  change(id: string, change: Omit<WebhookChange, 'inactiveReason'>, overlapSeconds: number | undefined): Promise<Webhook>;
   remove(id: string): Promise<void>;
   deliveries(id: string, status: DeliveryStatus | undefined, cursor: string | undefined, limit: number): Promise<Page<Delivery>>;
   /** Makes it due now, with a day of attempts before it. 404 `webhook_delivery_not_found`, 409 `webhook_delivery_not_waiting`, for an inactive webhook too. */
@@ -37,7 +37,9 @@ export function createWebhookService(store: WebhookStore, targets: TargetRules):
 
     async change(id, { url, ...change }, overlapSeconds) {
       const rotation = overlapSeconds === undefined ? undefined : { secret: generateSecret(), previousUntil: new Date(Date.now() + overlapSeconds * 1000) };
-      return (await store.update(id, { ...change, ...(url === undefined ? {} : { url: await checked(url) }) }, rotation)) ?? notFound();
+      // Whoever switches it knows why.
+      const reason = change.active === undefined ? {} : { inactiveReason: null };
+      return (await store.update(id, { ...change, ...reason, ...(url === undefined ? {} : { url: await checked(url) }) }, rotation)) ?? notFound();
     },
 
     async remove(id) {

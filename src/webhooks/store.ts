@@ -7,7 +7,7 @@ export type Webhook = WebhookModel;
 /** What a webhook is stored with; the rest is the database's. */
 export type NewWebhook = Pick<Webhook, 'url' | 'events' | 'description' | 'secret'>;
 /** What may change in a stored webhook; what is absent stays. */
-export type WebhookChange = Partial<Pick<Webhook, 'url' | 'events' | 'description' | 'active'>>;
+export type WebhookChange = Partial<Pick<Webhook, 'url' | 'events' | 'description' | 'active' | 'inactiveReason'>>;
 
 /** A secret that takes the current one's place; that one goes on signing until `previousUntil`. */
 export type Rotation = { secret: string; previousUntil: Date };
@@ -15,7 +15,7 @@ export type Rotation = { secret: string; previousUntil: Date };
 /** Where a delivery is: still to be sent, sent, or given up after a day of trying. */
 export type DeliveryStatus = 'pending' | 'delivered' | 'parked';
 /** A delivery with its event's type. */
-export type Delivery = Omit<WebhookDeliveryModel, 'sequence' | 'lease'> & { event: { type: string } };
+export type Delivery = Omit<WebhookDeliveryModel, 'sequence' | 'lease' | 'waitedSeconds'> & { event: { type: string } };
 
 /** Webhooks and their deliveries in the database. */
 export type WebhookStore = {
@@ -34,7 +34,7 @@ export type WebhookStore = {
 
 /** Webhooks in the database. */
 export function createWebhookStore(prisma: PrismaClient): WebhookStore {
-  const shown = { omit: { sequence: true, lease: true }, include: { event: { select: { type: true } } } } as const;
+  const shown = { omit: { sequence: true, lease: true, waitedSeconds: true }, include: { event: { select: { type: true } } } } as const;
   return {
     create: (webhook) => prisma.webhook.create({ data: webhook }),
     find: async (id) => (await prisma.webhook.findUnique({ where: { id } })) ?? undefined,
@@ -53,7 +53,7 @@ export function createWebhookStore(prisma: PrismaClient): WebhookStore {
     async retry(webhookId, id) {
       const { count } = await prisma.webhookDelivery.updateMany({
         where: { id, webhookId, OR: [{ status: 'parked' }, { status: 'pending', lease: null }] },
-        data: { status: 'pending', attempts: 0, nextAttemptAt: new Date(), lease: null },
+        data: { status: 'pending', attempts: 0, waitedSeconds: 0, nextAttemptAt: new Date(), lease: null },
       });
       return count > 0;
     },

@@ -10,7 +10,7 @@ const running = new AbortController().signal;
 
 function delivery(url: string) {
   const event = { id: randomUUID(), type: 'connection.created', data: { id: 'x' }, createdAt: new Date() };
-  return { id: randomUUID(), lease: randomUUID(), attempts: 1, webhookId: randomUUID(), url, secrets: [generateSecret()], event };
+  return { id: randomUUID(), lease: randomUUID(), attempts: 1, waitedSeconds: 0, webhookId: randomUUID(), url, secrets: [generateSecret()], event };
 }
 
 t.test('a webhook to 169.254.169.254, or to this machine, cannot be registered', async (t) => {

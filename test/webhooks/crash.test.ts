@@ -26,7 +26,7 @@ t.test('a process killed after the commit and before the delivery: the next one 
   const lost = receiver.received.length;
   receiver.answer = (_, response) => void response.writeHead(204).end();
   const second = await startGatewayProcess(t, databaseUrl, sandbox.url, env);
-  // The lease of a delivery that was being sent lasts half a minute.
+  // The lease of a delivery that was being sent ends a few seconds after its process.
   await until(() => receiver.received.length >= lost + 2, 60_000);
   t.same(receiver.received.slice(lost).map(({ event }) => event.type), ['connection.created', 'connection.updated'], 'both, in order');
   await until(async () => {

@@ -6,6 +6,7 @@ import { createDispatcher, type Dispatcher } from '../../src/webhooks/dispatcher
 import { createDeliveryQueue } from '../../src/webhooks/queue.js';
 import { generateSecret } from '../../src/webhooks/secret.js';
 import { createSender } from '../../src/webhooks/sender.js';
+import { createWebhookService } from '../../src/webhooks/service.js';
 import { createWebhookStore } from '../../src/webhooks/store.js';
 import { waitAfter, waits } from '../../src/webhooks/waits.js';
 import { openTestDatabase } from '../helpers/database.js';
@@ -146,6 +147,92 @@ t.test('receivers that never answer, however many, hold up no other one', async 
   }
 });
 
+t.test('silent receivers of any number take no slot of one that answers', async (t) => {
+  const { database, webhooks, receiver, register, connect } = await start(t);
+  const silent = await startReceiver(t, () => {});
+  for (let count = 0; count < 70; count += 1) await webhooks.create({ url: `${silent.url}/${count}`, events: [], description: null, secret: generateSecret() });
+  const first = await connect();
+  const dispatcher = createDispatcher({
+    queue: createDeliveryQueue(database.prisma, 600), send: createSender({ allowPrivate: true, timeoutMs: 600_000 }), observe: () => {}, onError: t.error,
+    graceMs: 0, slowMs: 50,
+  });
+  t.teardown(() => dispatcher.stop());
+  await pumpUntil(dispatcher, () => new Set(silent.received.map(({ path }) => path)).size === 70);
+  await register();
+  const later = await Promise.all(Array.from({ length: 5 }, connect));
+  await pumpUntil(dispatcher, () => receiver.received.length === 5);
+  t.same(receiver.received.map(({ event }) => event.data.id).sort(), later.map(({ id }) => id).sort());
+  t.ok(silent.received.length <= 64 + 70 + 32, `${silent.received.length} attempts wait`);
+  t.ok(silent.received.every(({ event }) => event.data.id !== undefined) && first.id);
+});
+
+t.test('a claim is renewed while its attempt goes on, and falls due soon after its process has died', async (t) => {
+  const { database, webhooks, receiver, register, connect } = await start(t);
+  const webhook = await register();
+  await connect();
+  receiver.answer = () => {};
+  const dispatcher = createDispatcher({
+    queue: createDeliveryQueue(database.prisma, 4), send: createSender({ allowPrivate: true, timeoutMs: 600_000 }), observe: () => {}, onError: t.error, graceMs: 0,
+  });
+  t.teardown(() => dispatcher.stop());
+  await dispatcher.pump();
+  const due = async () => (await database.prisma.webhookDelivery.findFirstOrThrow({ where: { webhookId: webhook.id } })).nextAttemptAt.getTime();
+  const claimed = await due();
+  await until(async () => await due() > claimed + 4_000, 60_000);
+  t.equal(receiver.received.length, 1, 'nobody else has sent it');
+  t.match(await webhooks.deliveries(webhook.id, 'pending', undefined, 10), [{ attempts: 1 }]);
+});
+
+t.test('a receiver that answers 410 Gone is switched off, and says so; what waits is sent when it is switched on again', async (t) => {
+  const { database, receiver, register, connect, rename } = await start(t);
+  const webhook = await register();
+  const service = createWebhookService(createWebhookStore(database.prisma), { allowPrivate: true });
+  const connection = await connect();
+  await rename(connection.id, 'later');
+  receiver.answer = (_, response) => void response.writeHead(410).end();
+  const outcomes: string[] = [];
+  const dispatcher = dispatcherOn(t, database, undefined, outcomes);
+  await pumpUntil(dispatcher, () => outcomes.length > 0);
+  t.same(outcomes, ['gone']);
+  t.match(await service.get(webhook.id), { active: false, inactiveReason: 'gone' });
+  t.match(await service.deliveries(webhook.id, 'pending', undefined, 10), { rows: [{ attempts: 0 }, { attempts: 1, lastStatus: 410, lastError: 'status' }] });
+  await rename(connection.id, 'unheard');
+  await dispatcher.pump();
+  t.equal(receiver.received.length, 1);
+
+  receiver.answer = (_, response) => void response.writeHead(204).end();
+  t.match(await service.change(webhook.id, { active: true }, undefined), { active: true, inactiveReason: null });
+  await pumpUntil(dispatcher, () => outcomes.length === 3);
+  t.same(receiver.received.slice(1).map(({ event }) => event.data.name), [null, 'later']);
+
+  await rename(connection.id, 'moved');
+  const queue = createDeliveryQueue(database.prisma);
+  const [claimed] = await queue.claim(10, []);
+  await service.change(webhook.id, { url: `${receiver.url}/moved` }, undefined);
+  await queue.gone(claimed!, { status: 410, error: 'status' });
+  t.match(await service.get(webhook.id), { active: true, inactiveReason: null }, 'not for an answer of where it pointed before');
+  await pumpUntil(dispatcher, () => outcomes.length === 4);
+  t.equal(receiver.received.at(-1)!.path, '/moved');
+});
+
+t.test('Retry-After is honoured where a receiver is busy (429, 503), and nowhere else', async (t) => {
+  const { database, receiver, register, connect } = await start(t);
+  const webhook = await register();
+  const outcomes: string[] = [];
+  const dispatcher = dispatcherOn(t, database, undefined, outcomes);
+  const answers = [[429, '3600'], [503, new Date(Date.now() + 3_600_000).toUTCString()], [500, '3600'], [503, 'soon']] as const;
+  for (const [status, after] of answers) {
+    receiver.answer = (_, response) => void response.writeHead(status, { 'retry-after': after }).end();
+    await connect();
+    const before = outcomes.length;
+    await pumpUntil(dispatcher, () => outcomes.length > before);
+    const [delivery] = await database.prisma.webhookDelivery.findMany({ where: { webhookId: webhook.id }, orderBy: { sequence: 'desc' }, take: 1 });
+    const wait = (delivery!.nextAttemptAt.getTime() - delivery!.lastAttemptAt!.getTime()) / 1000;
+    if (status === 500 || after === 'soon') t.ok(wait < 1800, `${status}, ${after}: ${wait} s`);
+    else t.ok(wait > 1800 && delivery!.waitedSeconds > 1800, `${status}, ${after}: ${wait} s`);
+  }
+});
+
 t.test('a stop gives back what is being sent', async (t) => {
   const { database, webhooks, receiver, register, connect } = await start(t);
   const webhook = await register();
@@ -191,6 +278,12 @@ t.test('the waits grow and add up to a day', async (t) => {
   t.same([...waits].sort((one, other) => one - other), waits);
   const sum = waits.reduce((total, wait) => total + wait, 0);
   t.ok(sum > 23 * 3600 && sum <= 24 * 3600, `${sum} s`);
-  t.equal(waitAfter(1, waits, () => 0.5), 5);
-  t.equal(waitAfter(waits.length + 1), undefined);
+  const after = (attempts: number, waitedSeconds = 0, retryAfter?: number) => waitAfter({ attempts, waitedSeconds, retryAfter }, waits, () => 0.5);
+  t.equal(after(1), 5);
+  t.equal(after(waits.length + 1), undefined);
+  t.equal(after(1, 0, 1), 5, 'a receiver may ask for more time, not for less');
+  t.equal(after(1, 0, 3600), 3600);
+  t.equal(after(4, 80_000, 7200), 6400, 'within the day');
+  t.equal(after(4, 86_400, 7200), undefined, 'then it is parked');
+  t.equal(after(waits.length + 1, 0, 3600), undefined);
 });
