@@ -36,3 +36,10 @@ export function paginate<Row>(all: readonly Row[], query: Query, options: { limi
   const rows = all.slice((page - 1) * limit, page * limit);
   return { rows, total: all.length, pages: Math.ceil(all.length / limit), page, limit };
 }
+
+/** What `?limit=&skip=` asks for, as the open-source server answers it. */
+export function skipTo<Row>(all: readonly Row[], query: Query, options: { limit: number; max: number }): { rows: Row[]; total: number; skip: number; limit: number } {
+  const limit = Math.min(positive(param(query, 'limit'), options.limit), options.max);
+  const skip = positive(param(query, 'skip'), 0);
+  return { rows: all.slice(skip, skip + limit), total: all.length, skip, limit };
+}

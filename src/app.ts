@@ -18,6 +18,7 @@ import { createSessionService } from './auth/session-service.js';
 import { createSessionStore } from './auth/session-store.js';
 import type { Config } from './config.js';
 import { announceChanges, cacheChoices } from './connections/cached-choice.js';
+import { createComparisonStore } from './connections/comparison-store.js';
 import { createProgressStore } from './connections/progress-store.js';
 import { createReconciler, reconcilerLock } from './connections/reconciler.js';
 import { observeRuns } from './connections/reconciler-metrics.js';
@@ -117,7 +118,7 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
 
   const keyStore = cacheKeys(createKeyStore(database.prisma), invalidations);
   const connectionStore = announceChanges(createConnectionStore(database.prisma), invalidations);
-  const vault = createVault(upstream);
+  const vault = createVault(upstream, logger);
   const refreshState = createStateRefresher(connectionStore, vault, config.environment, logger, stopping.signal);
   const connections = createConnectionService(connectionStore, vault, config.environment, config.connectionVerification, refreshState);
   const choices = cacheChoices(connections.choose, invalidations);
@@ -154,9 +155,10 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
   await app.register(sessionRoutes, { sessions });
   const pacer = createPacer(upstream, { share: config.reconcileRateShare });
   const reconciler = createReconciler({
-    store: connectionStore, progress: createProgressStore(database.prisma), vaultFor: (signal) => createVault(pacer(signal)),
+    store: connectionStore, comparisons: createComparisonStore(database.prisma), progress: createProgressStore(database.prisma),
+    vaultFor: (signal) => createVault(pacer(signal), logger),
     tryLock: () => database.tryLock(reconcilerLock), environment: config.environment, intervalMs: config.reconcileIntervalMs,
-    observe: observeRuns(app.metrics, logger),
+    observe: observeRuns(app.metrics, logger, config.reconcileIntervalMs),
   });
   await app.register(reconciling, { reconciler, intervalMs: config.reconcileIntervalMs });
   await app.register(connectionRoutes, { connections, reconciler });

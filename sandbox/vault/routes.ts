@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import { admit } from '../caller.js';
 import { ApiError } from '../errors.js';
-import { listParam, paginate, param, type Query } from '../paging.js';
+import { listParam, paginate, param, type Query, skipTo } from '../paging.js';
 import type { SandboxState } from '../state.js';
 import { hostedRow, ossRow } from './shapes.js';
 import type { Connection } from './store.js';
@@ -29,10 +29,14 @@ export async function vaultRoutes(instance: FastifyInstance, { state }: { state:
       tags: listParam(query, 'tags'),
       active: active === undefined ? undefined : active === 'true',
     });
-    const { rows, total, pages, page, limit } = paginate(found, query, { limit: 20, max: state.settings.maxPageSize });
-    const shaped = rows.map(shape);
-    if (state.settings.rowShape === 'oss') return { type: 'read', rows: shaped, total, skip: (page - 1) * limit, limit };
-    return { rows: shaped, total, pages, page };
+    const options = { limit: 20, max: state.settings.maxPageSize };
+    if (state.settings.rowShape === 'oss') {
+      // It knows no pages: `page` is one more member that rows are filtered by, and none has it.
+      const { rows, total, skip, limit } = skipTo(param(query, 'page') === undefined ? found : [], query, options);
+      return { type: 'read', rows: rows.map(shape), total, skip, limit };
+    }
+    const { rows, total, pages, page } = paginate(found, query, options);
+    return { rows: rows.map(shape), total, pages, page };
   });
 
   app.get('/:id', { schema: { params: IdParams } }, async (request, reply) => {

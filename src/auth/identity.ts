@@ -119,15 +119,27 @@ function typeField(where: string): string {
 
 /** 400 `invalid_request` that names `where`, unless `identity` is one: 1–128 code points, none of them a control character, no white space at its ends. */
 export function checkIdentity(where: string, identity: string): void {
+  const problem = identityProblem(identity);
+  if (problem) throw invalid(where, problem);
+}
+
+function identityProblem(identity: string): string | undefined {
   // A character outside of the basic plane has two code units, so that up to twice the length can fit.
   const fits = identity.length >= 1 && (identity.length <= maxCharacters || (identity.length <= 2 * maxCharacters && [...identity].length <= maxCharacters));
-  if (!fits) throw invalid(where, `must have 1–${maxCharacters} characters`);
+  if (!fits) return `must have 1–${maxCharacters} characters`;
   // eslint-disable-next-line no-control-regex -- control characters are exactly what is refused
-  if (/[\u0000-\u001f\u007f-\u009f]/.test(identity)) throw invalid(where, 'must not contain control characters');
+  if (/[\u0000-\u001f\u007f-\u009f]/.test(identity)) return 'must not contain control characters';
   // A header cannot carry it and the vault trims it: such a name would be asked for and never found.
-  if (/^\s|\s$/.test(identity)) throw invalid(where, 'must not begin or end with white space');
+  if (/^\s|\s$/.test(identity)) return 'must not begin or end with white space';
   // The database would store each of them as the same replacement character, and two identities would become one.
-  if (/\p{Surrogate}/u.test(identity)) throw invalid(where, 'must not contain unpaired surrogates');
+  if (/\p{Surrogate}/u.test(identity)) return 'must not contain unpaired surrogates';
+  return undefined;
+}
+
+/** What another system calls an identity, if it can be one of ours. */
+export function asIdentity(identity: string, identityType: string): Identity | undefined {
+  if (identityProblem(identity) || !identityTypes.includes(identityType as IdentityType)) return undefined;
+  return { identity, identityType: identityType as IdentityType };
 }
 
 function userClaim(where: string, identity: string | undefined): Claim[] {

@@ -23,6 +23,18 @@ export function announceChanges(store: ConnectionStore, invalidations: Invalidat
       if (updated) await tell(id, updated);
       return updated;
     },
+    async createAll(connections) {
+      const created = await store.createAll(connections);
+      // What is new is in no cache by its id: each owner needs to be told once.
+      const owners = new Map(created.map((row) => [identityName(row), row]));
+      for (const row of owners.values()) await tell(row.id, row);
+      return created;
+    },
+    async takeStates(changes) {
+      const changed = await store.takeStates(changes);
+      for (const row of changed) await tell(row.id, row);
+      return changed;
+    },
     async replaceKey(current, owner, next, since) {
       const outcome = await store.replaceKey(current, owner, next, since);
       if (typeof outcome === 'object') await tell(current.id, outcome);

@@ -1,21 +1,31 @@
 import { Problem } from '../errors.js';
 import type { HeldLock } from '../persistence/locks.js';
 import type { Vault } from '../upstream/vault.js';
+import type { ComparisonStore } from './comparison-store.js';
 import type { ProgressStore, Run } from './progress-store.js';
 import type { ConnectionStore } from './store.js';
-import { nowhere, summarize, walkIdentities, type WalkProgress, type WalkResult } from './walk.js';
+import type { Drift } from './sync.js';
+import { nowhere, summarize, type WalkProgress, type WalkResult, walkVault } from './walk.js';
 
 /** What one run did; see {@link summarize}. */
 export type RunSummary = ReturnType<typeof summarize>;
 
-/** Told of every run: its outcome, how long it took, what it did since it (re)started, and what made it pause. */
-export type RunObserver = (run: {
-  outcome: 'finished' | 'paused' | 'stopped'; milliseconds: number; resumed: boolean; summary: RunSummary; cause?: unknown;
-}) => void;
+/** Who is told of runs. */
+export type RunObserver = {
+  /** Of every run of this replica: its outcome, how long it took, what it did since it (re)started, and what made it pause. */
+  ended(run: {
+    outcome: 'finished' | 'paused' | 'stopped'; milliseconds: number; resumed: boolean; summary: RunSummary; cause?: unknown;
+  }): void;
+  /** Of what every part of a run found. */
+  drifted(drift: Drift): void;
+  /** Of how far the run is that the replicas share, whichever of them does it. */
+  progressed(run: Run): void;
+};
 
 /** What a reconciler works with, and how often (milliseconds). */
 export type ReconcilerOptions = {
   store: ConnectionStore;
+  comparisons: ComparisonStore;
   progress: ProgressStore;
   /** A vault whose calls keep the pace of background work and end with the signal. */
   vaultFor(signal: AbortSignal): Vault;
@@ -47,7 +57,7 @@ const saveEveryMs = 1_000;
 const pauseMs = 60_000;
 
 /** A reconciler that runs nothing yet. */
-export function createReconciler({ store, progress, vaultFor, tryLock, environment, intervalMs, observe }: ReconcilerOptions): Reconciler {
+export function createReconciler({ store, comparisons, progress, vaultFor, tryLock, environment, intervalMs, observe }: ReconcilerOptions): Reconciler {
   const stopping = new AbortController();
   const running = new Set<Promise<unknown>>();
   const track = <T>(work: Promise<T>): Promise<T> => {
@@ -57,17 +67,19 @@ export function createReconciler({ store, progress, vaultFor, tryLock, environme
   };
 
   const walk = async (
-    from: WalkProgress, signal: AbortSignal, resumed: boolean, onProgress: (now: WalkProgress) => void | Promise<void>,
+    startedAt: Date, from: WalkProgress, signal: AbortSignal, resumed: boolean, onProgress: (now: WalkProgress) => void | Promise<void>,
   ): Promise<WalkResult> => {
     const started = performance.now();
     let reached = from;
-    const report = (outcome: 'finished' | 'paused' | 'stopped', cause?: unknown): void => observe({
+    const report = (outcome: 'finished' | 'paused' | 'stopped', cause?: unknown): void => observe.ended({
       outcome, milliseconds: Math.round(performance.now() - started), resumed, summary: summarize(difference(reached, from)), cause,
     });
     try {
-      const result = await walkIdentities({
-        store, vault: vaultFor(signal), environment, from, signal, onProgress: (now) => onProgress(reached = now),
+      const result = await walkVault({
+        store, comparisons, vault: vaultFor(signal), environment, startedAt, from, signal, onDrift: observe.drifted,
+        onProgress: (now) => onProgress(reached = now),
       });
+      reached = result.progress;
       report(result.pausedBy ? 'paused' : 'finished', result.pausedBy);
       return result;
     } catch (error) {
@@ -76,35 +88,53 @@ export function createReconciler({ store, progress, vaultFor, tryLock, environme
     }
   };
 
+  const save = async (run: Run): Promise<void> => {
+    observe.progressed(run);
+    await progress.save(run);
+  };
+
   const scheduled = async (saved: Run | undefined, signal: AbortSignal): Promise<void> => {
     const unfinished = saved && saved.finishedAt === null ? saved : undefined;
-    const run = { startedAt: unfinished?.startedAt ?? new Date(), finishedAt: null, pausedUntil: null };
+    const startedAt = unfinished?.startedAt ?? await progress.now();
+    const run = { startedAt, finishedAt: null, pausedUntil: null, completeSince: saved?.completeSince ?? null };
     let latest = unfinished?.progress ?? nowhere;
     let savedAt = 0;
-    const save = async (): Promise<void> => {
+    const saveLatest = async (): Promise<void> => {
       savedAt = performance.now();
-      await progress.save({ ...run, progress: latest });
+      await save({ ...run, progress: latest });
     };
-    await save();
+    await saveLatest();
     try {
-      const { pausedBy } = await walk(latest, signal, unfinished !== undefined, async (now) => {
+      const result = await walk(startedAt, latest, signal, unfinished !== undefined, async (now) => {
         latest = now;
-        if (performance.now() - savedAt > saveEveryMs && !signal.aborted) await save();
+        if (performance.now() - savedAt > saveEveryMs && !signal.aborted) await saveLatest();
       });
       const now = Date.now();
-      await progress.save(pausedBy
-        ? { ...run, pausedUntil: new Date(now + Math.min(pauseMs, intervalMs)), progress: latest }
-        : { ...run, finishedAt: new Date(now), progress: latest });
+      await save(result.pausedBy
+        ? { ...run, pausedUntil: new Date(now + Math.min(pauseMs, intervalMs)), progress: result.progress }
+        : { ...run, finishedAt: new Date(now), completeSince: startedAt, progress: result.progress });
     } catch (error) {
       // Asked to stop while the lock is still ours: the next one can begin exactly here.
-      if (stopping.signal.aborted) await save();
+      if (stopping.signal.aborted) await saveLatest();
       throw error;
     }
   };
 
+  const byHand = async (signal: AbortSignal, onProgress: (summary: RunSummary) => void): Promise<RunSummary> => {
+    const startedAt = await progress.now();
+    const { progress: reached, pausedBy } = await walk(startedAt, nowhere, signal, false, (now) => onProgress(summarize(now)));
+    if (pausedBy) throw pausedBy;
+    // It compared everything that a scheduled run, even one that is half done, would have.
+    await save({ startedAt, finishedAt: new Date(), pausedUntil: null, completeSince: startedAt, progress: reached });
+    return summarize(reached);
+  };
+
   return {
     async runDue() {
-      if (stopping.signal.aborted || !isDue(await progress.read(), intervalMs)) return false;
+      if (stopping.signal.aborted) return false;
+      const last = await progress.read();
+      if (last) observe.progressed(last);
+      if (!isDue(last, intervalMs)) return false;
       const held = await tryLock();
       if (!held) return false;
       return track((async () => {
@@ -125,11 +155,7 @@ export function createReconciler({ store, progress, vaultFor, tryLock, environme
       if (!held) throw new Problem('sync_in_progress', 'A sync of everything is already running; wait for it to end.');
       const finished = track((async () => {
         try {
-          const { progress: reached, pausedBy } = await walk(
-            nowhere, AbortSignal.any([signal, stopping.signal, held.lost]), false, (now) => onProgress(summarize(now)),
-          );
-          if (pausedBy) throw pausedBy;
-          return summarize(reached);
+          return await byHand(AbortSignal.any([signal, stopping.signal, held.lost]), onProgress);
         } finally {
           await held.release();
         }
@@ -152,12 +178,13 @@ function isDue(run: Run | undefined, intervalMs: number, now = Date.now()): bool
 
 function difference(now: WalkProgress, then: WalkProgress): WalkProgress {
   return {
-    last: now.last,
+    ...now,
     identities: now.identities - then.identities,
     created: now.created - then.created,
     updated: now.updated - then.updated,
     removed: now.removed - then.removed,
     unchanged: now.unchanged - then.unchanged,
+    skipped: now.skipped - then.skipped,
     failed: now.failed - then.failed,
   };
 }

@@ -120,6 +120,7 @@ export const ConnectionPageSchema = Type.Object({ rows: Type.Array(Ref(Connectio
 
 const SyncResultSchema = Type.Object({
   created: Type.Integer(), updated: Type.Integer(), removed: Type.Integer(), unchanged: Type.Integer(),
+  skipped: Type.Integer({ description: 'Rows of the vault that are not as it describes them, and were left out.' }),
 });
 
 /** The query of `POST /connections/sync`. */
@@ -127,14 +128,14 @@ export const SyncQuerySchema = Type.Object({
   all: Type.Boolean({ default: false, description: 'Every identity instead of one; needs a key that is not bound to one.' }),
 }, { additionalProperties: false });
 
-const runExample = { identities: 2, checked: 5, drift: 1, created: 0, updated: 1, removed: 0, failed: 0 };
+const runExample = { identities: 2, checked: 5, drift: 1, created: 0, updated: 1, removed: 0, failed: 0, skipped: 0 };
 
 /** One answer as JSON, or many as server-sent events. */
 export const SyncResponses = {
   200: {
     description: 'Synced; with `all=true`, events until everything is.',
     content: {
-      'application/json': { schema: SyncResultSchema, example: { created: 1, updated: 0, removed: 0, unchanged: 3 } },
+      'application/json': { schema: SyncResultSchema, example: { created: 1, updated: 0, removed: 0, unchanged: 3, skipped: 0 } },
       'text/event-stream': { schema: Type.String(), example: `event: done\ndata: ${JSON.stringify(runExample)}\n\n` },
     },
   },

@@ -3,6 +3,7 @@ import { databaseNow, Prisma, type PrismaClient } from '../persistence/database.
 import { after, newestFirst, type Position } from '../persistence/keyset.js';
 import { appendEvent } from '../persistence/outbox.js';
 import type { Identity } from '../auth/identity.js';
+import { createConnectionBatches } from './batch-store.js';
 import { eventOf, eventsOfChange } from './events.js';
 
 /** A stored connection. */
@@ -25,11 +26,24 @@ export type ConnectionChange = Partial<Pick<Connection, 'name' | 'tags' | 'state
   metadata?: Record<string, unknown>;
 };
 
+/** A state for a row, decided on the row as it is here. */
+export type StateChange = Pick<Connection, 'state' | 'stateReason'> & { row: Connection };
+
+/** Many rows at once, with the events that one after the other would have. */
+export type ConnectionBatches = {
+  /** `create` for each, in this order; answers those that were stored. */
+  createAll(connections: readonly NewConnection[]): Promise<Connection[]>;
+  /** Gives rows another state, unless key, owner or state have changed since; answers those that changed, as they are now. */
+  takeStates(changes: readonly StateChange[]): Promise<Connection[]>;
+  /** The rows of these keys, whosever they are, by key. */
+  findByKeys(keys: readonly string[]): Promise<Map<string, Connection>>;
+};
+
 /**
  * Connections in the database. `owner` narrows to one identity's; undefined: anybody's. Every change writes its events to
  * the outbox in the same transaction.
  */
-export type ConnectionStore = {
+export type ConnectionStore = ConnectionBatches & {
   /** Undefined when the key is already stored, by whomever, and when it `isReplaced`. */
   create(connection: NewConnection): Promise<Connection | undefined>;
   /** Whether a row of the same owner got another key for this one, whose connection is about to be deleted upstream. */
@@ -46,8 +60,6 @@ export type ConnectionStore = {
   update(id: string, owner: Identity | undefined, change: ConnectionChange, key?: string): Promise<Connection | undefined>;
   /** Whether there was such a row, with `key` where that is given. */
   remove(id: string, key?: string): Promise<boolean>;
-  /** The identities that have connections in `environment`, in a stable order, at most `limit` of them after `position`. */
-  identities(environment: string, position: Identity | undefined, limit: number): Promise<Identity[]>;
   /**
    * Gives `current` another key and remembers the old one in `replacedKey`. A row that `owner` got for the new key after
    * `since`, by the database's clock (a sync was quicker), makes way; with an older one, or somebody else's, it is `taken`.
@@ -64,6 +76,7 @@ const patience = { maxWait: 10_000, timeout: 15_000 };
 /** Connections in the database, each change with its event for webhooks. */
 export function createConnectionStore(prisma: PrismaClient): ConnectionStore {
   return {
+    ...createConnectionBatches(prisma),
     create: (connection) => prisma.$transaction(async (tx) => {
       const now = await databaseNow(tx);
       const { count } = await tx.userConnection.createMany({ data: [{ ...connection, createdAt: now, updatedAt: now }], skipDuplicates: true });
@@ -99,21 +112,6 @@ export function createConnectionStore(prisma: PrismaClient): ConnectionStore {
       return prisma.$transaction((tx) => updateRow(tx, { id, ...ownedBy(owner), ...(key === undefined ? {} : { key }) }, data), patience);
     },
     remove: (id, key) => prisma.$transaction((tx) => removeRow(tx, { id, ...(key === undefined ? {} : { key }) }), patience),
-    async identities(environment, position, limit) {
-      const rows = await prisma.userConnection.groupBy({
-        by: ['identity', 'identityType'],
-        where: {
-          environment,
-          ...(position ? {
-            identity: { gte: position.identity },
-            OR: [{ identity: { gt: position.identity } }, { identityType: { gt: position.identityType } }],
-          } : {}),
-        },
-        orderBy: [{ identity: 'asc' }, { identityType: 'asc' }],
-        take: limit,
-      });
-      return rows as Identity[];
-    },
     async replaceKey(current, owner, { key, state }, since) {
       const change = { key, state, stateReason: null, replacedKey: current.key };
       const makesWay = { key, ...ownedBy(owner), createdAt: { gte: since } };

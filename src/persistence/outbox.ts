@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Prisma } from './database.js';
 
 /** What an application can be told of. */
@@ -9,20 +10,36 @@ export type EventType = (typeof eventTypes)[number];
 export type OutboxEvent = { type: EventType; connectionId: string; data: Record<string, unknown> };
 
 /**
- * Transactional outbox: writes the event, and one delivery for each active webhook that wants its type, in the caller's
- * transaction. The caller holds the lock of the connection's row (it has just written it), so that sequence numbers of one
- * connection follow its commits. Nothing is written when nobody listens.
+ * Transactional outbox: writes the events, and one delivery of each for every active webhook that wants its type, in the
+ * caller's transaction. The caller holds the locks of the connections' rows (it has just written them), so that sequence
+ * numbers of one connection follow its commits; they also follow the order of `events`. What no webhook wants is not written.
  */
-export async function appendEvent(tx: Prisma.TransactionClient, { type, connectionId, data }: OutboxEvent): Promise<void> {
+export async function appendEvents(tx: Prisma.TransactionClient, events: readonly OutboxEvent[]): Promise<void> {
+  if (events.length === 0) return;
+  const ids = events.map(() => randomUUID());
+  const connectionIds = events.map(({ connectionId }) => connectionId);
+  const types = events.map(({ type }) => type);
+  const data = events.map((event) => JSON.stringify(event.data));
   // FOR KEY SHARE: a webhook that is being deleted right now is waited for and left out, instead of failing the foreign key.
   await tx.$executeRaw`
     WITH targets AS (
-      SELECT id FROM webhooks WHERE active AND (cardinality(events) = 0 OR ${type}::text = ANY (events)) FOR KEY SHARE
-    ), event AS (
+      SELECT id, events FROM webhooks WHERE active FOR KEY SHARE
+    ), given AS (
+      SELECT * FROM unnest(${ids}::uuid[], ${types}::text[], ${connectionIds}::uuid[], ${data}::text[])
+        WITH ORDINALITY AS given(id, type, connection_id, data, place)
+    ), written AS (
       INSERT INTO webhook_events (id, type, connection_id, data)
-      SELECT gen_random_uuid(), ${type}::text, ${connectionId}::uuid, ${JSON.stringify(data)}::jsonb WHERE EXISTS (SELECT 1 FROM targets)
-      RETURNING id, sequence
+      SELECT id, type, connection_id, data::jsonb FROM given
+      WHERE EXISTS (SELECT 1 FROM targets WHERE cardinality(targets.events) = 0 OR given.type = ANY (targets.events))
+      ORDER BY place
+      RETURNING id, type, connection_id, sequence
     )
     INSERT INTO webhook_deliveries (id, webhook_id, event_id, connection_id, sequence)
-    SELECT gen_random_uuid(), targets.id, event.id, ${connectionId}::uuid, event.sequence FROM targets CROSS JOIN event`;
+    SELECT gen_random_uuid(), targets.id, written.id, written.connection_id, written.sequence
+    FROM written JOIN targets ON cardinality(targets.events) = 0 OR written.type = ANY (targets.events)`;
+}
+
+/** {@link appendEvents} of one. */
+export function appendEvent(tx: Prisma.TransactionClient, event: OutboxEvent): Promise<void> {
+  return appendEvents(tx, [event]);
 }

@@ -1,9 +1,11 @@
+import type { Logger } from 'pino';
 import Type, { type Static } from 'typebox';
 import Value from 'typebox/value';
 import type { Identity } from '../auth/identity.js';
 import type { UpstreamClient } from './client.js';
 import { parseConnectionKey } from './connection-key.js';
 import { invalidResponse } from './errors.js';
+import { askForKeys } from './vault-keys.js';
 
 /** State of a connection as the upstream tells it (upstream.md, "Vault"). */
 export const connectionStates = ['operational', 'degraded', 'failed', 'unknown'] as const;
@@ -23,16 +25,54 @@ export type VaultConnection = Readonly<{
   tags: readonly string[];
 }>;
 
-/** The upstream's connections. */
+/** Where a page begins: hosted pages are numbered, the open-source server skips the rows that were `seen`. */
+export type PagePosition = Readonly<{ page: number; seen: number; skips: boolean }>;
+
+/** One page of everything in the vault. */
+export type VaultPage = {
+  /** Its usable rows, of every identity and of none. */
+  rows: VaultConnection[];
+  /** How many rows it had, and how many of them were not usable. */
+  count: number;
+  skipped: number;
+  /** How many rows the vault says it has. */
+  total: number | undefined;
+  /** Where the next page begins; undefined: this was the last. */
+  next: PagePosition | undefined;
+};
+
+/** Every connection of one identity. */
+export type VaultListing = {
+  rows: VaultConnection[];
+  /** False when the pages did not add up to the total, or the total kept changing while they were read. */
+  complete: boolean;
+  /** How many rows were not usable, and the keys of those that have one: nothing follows from their absence. */
+  skipped: number;
+  skippedKeys: string[];
+};
+
+/** A connection to look for: its key, and whose it is should the key be one that cannot be asked for. */
+export type WantedConnection = Readonly<{ key: string; owner: Identity }>;
+
+/** The upstream's connections. Rows that are not as it describes them are skipped and logged. */
 export type Vault = {
   /**
-   * Every connection of one identity, all pages. Rows of anybody else, and rows whose key is none, are
-   * dropped, should the upstream send some.
-   * `complete` is false when the pages did not add up to the total: then nothing follows from a row's absence.
+   * Every connection of one identity, all pages; read again, three times at most, while its total changes. Rows of other
+   * identities are dropped, should the upstream send some.
    */
-  listOf(identity: Identity): Promise<{ rows: VaultConnection[]; complete: boolean }>;
-  /** The connection of this key, whosever it is; `owner` is where to look when the key cannot be asked for. */
+  listOf(identity: Identity): Promise<VaultListing>;
+  /** The page of all connections at `position` (undefined: the first), in the vault's own order. */
+  page(position: PagePosition | undefined): Promise<VaultPage>;
+  /**
+   * The connection of this key, whosever it is; `owner` is where to look when the key cannot be asked for. 502
+   * `upstream_invalid_response` for a row that is not usable.
+   */
   findByKey(key: string, owner: Identity): Promise<VaultConnection | undefined>;
+  /**
+   * The same for many keys in few calls: undefined for a key that the vault does not have; a key that its answers do not
+   * decide is not in the map. `alive`, a key that the vault is known to have, saves calls.
+   */
+  findByKeys(wanted: readonly WantedConnection[], alive?: string): Promise<Map<string, VaultConnection | undefined>>;
   /** Deletes by the vault's id; one that is already gone is fine. */
   remove(id: string): Promise<void>;
 };
@@ -51,53 +91,98 @@ const Row = Type.Object({
   active: Type.Optional(Type.Boolean()),
   tags: Type.Optional(Type.Union([Type.Array(Type.String()), Type.Null()])),
 });
-// Hosted pages are numbered; the open-source server skips rows.
 const Page = Type.Object({
-  rows: Type.Array(Row),
+  rows: Type.Array(Type.Unknown()),
   total: Type.Optional(Type.Integer({ minimum: 0 })),
   pages: Type.Optional(Type.Integer({ minimum: 0 })),
   skip: Type.Optional(Type.Integer({ minimum: 0 })),
 });
-type Page = Static<typeof Page>;
 
+/** A page as it came, its rows judged one by one; `oddKeys` are those of the rows that are not usable, as far as they tell. */
+export type ReadPage = Pick<Static<typeof Page>, 'total' | 'pages' | 'skip'> & { rows: VaultConnection[]; count: number; oddKeys: (string | undefined)[] };
+/** What to ask of the vault's list. */
+export type VaultQuery = Record<string, string | number | undefined>;
+
+// Every profile of the upstream serves as many.
 const pageSize = 100;
 const maxPages = 1000;
+const readings = 3;
 
 /** The vault behind a client, paced or not. */
-export function createVault(upstream: Pick<UpstreamClient, 'call'>): Vault {
-  const fetchPage = async (query: Record<string, string | number | undefined>): Promise<Page> => {
-    const { body } = await upstream.call('GET', '/v1/vault/connections', { query });
+export function createVault(upstream: Pick<UpstreamClient, 'call'>, log: Pick<Logger, 'warn'>): Vault {
+  const read = async (query: VaultQuery): Promise<ReadPage> => {
+    const { body } = await upstream.call('GET', '/v1/vault/connections', { query: { ...query, limit: pageSize } });
     if (!Value.Check(Page, body)) throw invalidResponse('it is not a page of vault connections');
-    return body;
+    const rows: VaultConnection[] = [];
+    const odd: OddRow[] = [];
+    for (const row of body.rows) {
+      const judged = judge(row);
+      if ('why' in judged) odd.push(judged);
+      else rows.push(judged);
+    }
+    if (odd.length > 0) {
+      log.warn({ connections: odd.map(({ id, why }) => ({ id: id ?? null, why })) }, 'rows of the vault were skipped: they are not connections as it describes them');
+    }
+    const { total, pages, skip } = body;
+    return { total, pages, skip, rows, count: body.rows.length, oddKeys: odd.map(({ key }) => key) };
+  };
+
+  const readAt = async (query: VaultQuery, position: PagePosition | undefined): Promise<ReadPage & { next: PagePosition | undefined }> => {
+    // The first page is asked for without a number: on an open-source server `page` is a filter that matches nothing.
+    const answer = await read({ ...query, ...(position && (position.skips ? { skip: position.seen } : { page: position.page })) });
+    const { page, seen } = position ?? { page: 1, seen: 0 };
+    const skips = answer.skip !== undefined;
+    if (skips && answer.skip !== seen) throw invalidResponse('it is not the page of vault connections that was asked for');
+    const passed = seen + answer.count;
+    const more = answer.pages === undefined || skips ? passed < (answer.total ?? passed) : page < answer.pages;
+    return { ...answer, next: answer.count > 0 && more ? { page: page + 1, seen: passed, skips } : undefined };
+  };
+
+  const readAll = async ({ identity, identityType }: Identity): Promise<VaultListing & { settled: boolean }> => {
+    const found = new Map<string, VaultConnection>();
+    const odd: (string | undefined)[] = [];
+    const totals = new Set<number>();
+    let position: PagePosition | undefined;
+    let seen = 0;
+    for (let page = 1; page <= maxPages; page += 1) {
+      const answer = await readAt({ identity, identityType }, position);
+      for (const row of answer.rows) found.set(row.key, row);
+      odd.push(...answer.oddKeys);
+      seen += answer.count;
+      totals.add(answer.total ?? seen);
+      position = answer.next;
+      if (!position) break;
+    }
+    const settled = totals.size <= 1;
+    return {
+      rows: [...found.values()].filter((row) => isOf(row, { identity, identityType })), skipped: odd.length,
+      skippedKeys: odd.filter((key) => key !== undefined), settled, complete: settled && found.size + odd.length >= Math.max(...totals),
+    };
   };
 
   const vault: Vault = {
-    async listOf({ identity, identityType }) {
-      const found = new Map<string, VaultConnection>();
-      let seen = 0;
-      let total = 0;
-      for (let page = 1; page <= maxPages; page += 1) {
-        const query = { identity, identityType, limit: pageSize };
-        let answer = await fetchPage({ ...query, page });
-        // An open-source server tells where it started: not here, so it does not number its pages.
-        if (answer.skip !== undefined && answer.skip !== seen) answer = await fetchPage({ ...query, skip: seen });
-        for (const row of answer.rows) found.set(row.key, toConnection(row));
-        seen += answer.rows.length;
-        total = answer.total ?? seen;
-        const more = answer.pages === undefined ? seen < total : page < answer.pages;
-        if (answer.rows.length === 0 || !more) break;
+    async listOf(identity) {
+      for (let reading = 1; ; reading += 1) {
+        const { settled, ...listing } = await readAll(identity);
+        if (settled || reading === readings) return listing;
       }
-      const rows = [...found.values()].filter((row) => isUsable(row) && isOf(row, { identity, identityType }));
-      return { rows, complete: found.size >= total };
+    },
+
+    async page(position) {
+      const { rows, count, oddKeys, total, next } = await readAt({}, position);
+      return { rows, count, skipped: oddKeys.length, total, next };
     },
 
     async findByKey(key, owner) {
       // The filter takes comma lists, so a key with a comma (from its identity) would be read as two.
       if (key.includes(',')) return (await vault.listOf(owner)).rows.find((candidate) => candidate.key === key);
-      const { rows } = await fetchPage({ key, limit: pageSize });
+      const { rows, oddKeys } = await read({ key });
       const row = rows.find((candidate) => candidate.key === key);
-      return row && toConnection(row);
+      if (!row && oddKeys.some((odd) => odd === undefined || odd === key)) throw invalidResponse('the vault connection is not usable');
+      return row;
     },
+
+    findByKeys: (wanted, alive) => askForKeys({ read, listOf: vault.listOf }, wanted, alive),
 
     async remove(id) {
       await upstream.call('DELETE', `/v1/vault/connections/${encodeURIComponent(id)}`, { accept: [404] });
@@ -111,9 +196,18 @@ export function isOf(row: VaultConnection, { identity, identityType }: Identity)
   return row.identity === identity && (row.identityType ?? 'user') === identityType;
 }
 
-function toConnection(row: Static<typeof Row>): VaultConnection {
-  const id = row.id ?? row._id;
-  if (id === undefined) throw invalidResponse('a vault connection has no id');
+type OddRow = { id: string | undefined; key: string | undefined; why: string };
+
+function judge(row: unknown): VaultConnection | OddRow {
+  const { id, _id, key } = (typeof row === 'object' && row !== null ? row : {}) as Record<string, unknown>;
+  const odd = (why: string): OddRow => ({ id: [id, _id].find((one) => typeof one === 'string') as string | undefined, key: typeof key === 'string' ? key : undefined, why });
+  if (!Value.Check(Row, row)) return odd(`${Value.Errors(Row, row)[0]?.instancePath || 'the row'} is not of its type`);
+  if (row.id === undefined && row._id === undefined) return odd('it has no id');
+  if (!isUsable(row)) return odd('its key is not one, or contradicts the row');
+  return toConnection(row, row.id ?? row._id!);
+}
+
+function toConnection(row: Static<typeof Row>, id: string): VaultConnection {
   return {
     id,
     key: row.key,
@@ -134,7 +228,7 @@ export function storable(text: string, length: number): string {
 }
 
 /** Whether a row can be stored and used: its key is one, and says of platform and environment what the row says. */
-function isUsable({ key, platform, environment }: VaultConnection): boolean {
+function isUsable({ key, platform, environment }: Static<typeof Row>): boolean {
   try {
     const parsed = parseConnectionKey(key);
     return key.isWellFormed() && parsed.platform === platform && parsed.environment === environment;

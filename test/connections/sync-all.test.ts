@@ -4,11 +4,13 @@ import t, { type Test } from 'tap';
 import { startSandbox } from '../../sandbox/start.js';
 import { type Gateway, rootKey, startGateway } from '../helpers/gateway.js';
 import { until } from '../helpers/receiver.js';
-import { fault, recordings, seed } from '../helpers/sandbox.js';
+import { fault, recordings, seed, settings } from '../helpers/sandbox.js';
 
 async function start(t: Test, identities: string[], overrides: Record<string, string> = {}): Promise<{ gateway: Gateway; upstream: string }> {
   const sandbox = await startSandbox();
   t.teardown(() => sandbox.close());
+  // As many pages as rows.
+  await settings(sandbox.url, { maxPageSize: 1 });
   const gateway = await startGateway(t, sandbox.url, { RECONCILE_RATE_SHARE: '1', ...overrides });
   for (const identity of identities) {
     const { key } = await seed(sandbox.url, { identity, platform: 'gmail' });
@@ -42,16 +44,34 @@ t.test('all=true syncs every identity and streams how far it is', async (t) => {
   t.match(Object.fromEntries(answer.headers), { 'content-type': /^text\/event-stream/, 'cache-control': 'no-store' });
   const stream = events(answer.text);
   t.match(stream[0], { event: 'progress', data: { identities: 1 } });
-  t.same(stream.at(-1), { event: 'done', data: { identities: 3, checked: 3, drift: 2, created: 0, updated: 1, removed: 1, failed: 0 } });
+  t.same(stream.at(-1), { event: 'done', data: { identities: 3, checked: 3, drift: 2, created: 0, updated: 1, removed: 1, failed: 0, skipped: 0 } });
   const states = (await gateway.request('GET', '/connections')).json.rows.map(({ identity, state }: any) => `${identity} ${state}`).sort();
   t.same(states, ['ada degraded', 'bob failed', 'eve operational']);
   const metrics = (await gateway.request('GET', '/metrics')).text;
   t.match(metrics, /reconciler_rows_checked_total 3/);
   t.match(metrics, /reconciler_drift_total\{kind="removed"\} 1/);
   t.match(metrics, /reconciler_last_run_timestamp_seconds \d{10}/);
+  t.match(metrics, /reconciler_oldest_comparison_timestamp_seconds 1\d{9}/);
+  t.match(metrics, /reconciler_progress_ratio 1\n/);
+  t.match(metrics, /reconciler_lag_seconds 0\n/);
   const lines = gateway.log.lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'reconciler run');
   t.match(lines, [{ outcome: 'finished', identities: 3, checked: 3, drift: 2 }], 'one line for one run');
   t.equal(lines.length, 1);
+  const differed = gateway.log.lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'connections differed from the vault');
+  const idOf = async (identity: string) => (await gateway.request('GET', `/connections?identity=${identity}`)).json.rows[0].id;
+  t.same(differed.map(({ updated, removed }) => updated ?? removed), [[await idOf('ada')], [await idOf('bob')]], 'which ones are in the log');
+});
+
+t.test('all=true finds identities that have no row, and the open-source vault is walked by skipping', async (t) => {
+  const { gateway, upstream } = await start(t, []);
+  for (const identity of ['first', 'second', 'third']) await seed(upstream, { identity, platform: 'gmail' });
+  await seed(upstream, { identity: 'third', identityType: 'team', platform: 'slack' });
+  await settings(upstream, { rowShape: 'oss', maxPageSize: 2 });
+  const answer = await gateway.request('POST', '/connections/sync?all=true');
+  t.match(events(answer.text).at(-1), { event: 'done', data: { identities: 4, checked: 4, created: 4 } });
+  const again = await gateway.request('POST', '/connections/sync?all=true');
+  t.match(events(again.text).at(-1), { event: 'done', data: { identities: 4, checked: 4, drift: 0 } });
+  t.equal((await gateway.request('GET', '/connections?identity=third&identityType=team')).json.rows.length, 1);
 });
 
 t.test('all=true is for unbound keys with connections:write, and names no identity', async (t) => {

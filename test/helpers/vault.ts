@@ -1,22 +1,33 @@
 import type { Vault, VaultConnection } from '../../src/upstream/vault.js';
 
-/** A vault in memory; `calls` are the identities that were listed, `before` runs ahead of each answer. */
+/**
+ * A vault in memory, with a row on each page. `calls` are what was asked for: the identities that were listed or whose row
+ * was on a page, and keys; `before` runs ahead of each answer.
+ */
 export type FakeVault = Vault & { rows: VaultConnection[]; calls: string[]; before: (about: string) => Promise<void> };
 
 export function fakeVault(): FakeVault {
+  const asked = async <T>(about: string, answer: T): Promise<T> => {
+    vault.calls.push(about);
+    await vault.before(about);
+    return answer;
+  };
   const vault: FakeVault = {
     rows: [], calls: [], before: async () => {},
-    async listOf({ identity }) {
-      const found = vault.rows.filter((row) => row.identity === identity);
-      vault.calls.push(identity);
-      await vault.before(identity);
-      return { rows: found, complete: true };
+    listOf: ({ identity }) => asked(identity, {
+      rows: vault.rows.filter((row) => row.identity === identity), complete: true, skipped: 0, skippedKeys: [],
+    }),
+    page(position) {
+      const { page, seen } = position ?? { page: 1, seen: 0 };
+      const rows = vault.rows.slice(seen, seen + 1);
+      const next = seen + 1 < vault.rows.length ? { page: page + 1, seen: seen + 1, skips: false } : undefined;
+      return asked(rows[0]?.identity ?? 'nothing', { rows, count: rows.length, skipped: 0, total: vault.rows.length, next });
     },
-    async findByKey(key) {
-      vault.calls.push(key);
-      const found = vault.rows.find((row) => row.key === key);
-      await vault.before(key);
-      return found;
+    findByKey: (key) => asked(key, vault.rows.find((row) => row.key === key)),
+    async findByKeys(wanted) {
+      const answers = wanted.map(({ key }) => [key, vault.rows.find((row) => row.key === key)] as const);
+      for (const { key } of wanted) await asked(key, undefined);
+      return new Map(answers);
     },
     async remove() {},
   };

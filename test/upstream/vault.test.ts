@@ -18,7 +18,9 @@ function vaultOf(answer: (query: Record<string, any>) => unknown) {
     rateLimit: () => undefined,
     close: async () => {},
   };
-  return { vault: createVault(upstream), asked };
+  const logged: any[] = [];
+  const log = { warn: (...line: unknown[]) => void logged.push(line) };
+  return { vault: createVault(upstream, log as never), asked, logged };
 }
 
 t.test('a server that skips rows instead of numbering pages is read to its end, each row once', async (t) => {
@@ -31,7 +33,7 @@ t.test('a server that skips rows instead of numbering pages is read to its end, 
 });
 
 t.test('pages that do not add up make the listing incomplete, so that nothing is taken for gone', async (t) => {
-  const { vault } = vaultOf(({ page }) => ({ rows: page === 1 ? rows(100) : [], total: 150, pages: 2, page }));
+  const { vault } = vaultOf(({ page = 1 }) => ({ rows: page === 1 ? rows(100) : [], total: 150, pages: 2, page }));
   t.match(await vault.listOf(ada), { rows: { length: 100 }, complete: false });
 });
 
@@ -60,9 +62,75 @@ t.test('a row without state is operational while active, an unknown state is unk
 });
 
 t.test('anything that is no page of connections is an upstream problem', async (t) => {
-  for (const body of [undefined, null, [], 'text', {}, { rows: 'x' }, { rows: [{}] }, { rows: [{ key: 1 }] }, { rows: rows(1).map(({ _id, ...row }) => row) }]) {
+  for (const body of [undefined, null, [], 'text', {}, { rows: 'x' }, { rows: [], total: -1 }]) {
     const { vault } = vaultOf(() => body);
     await t.rejects(vault.listOf(ada), { code: 'upstream_invalid_response' }, JSON.stringify(body));
     await t.rejects(vault.findByKey('test::gmail::default::0|ada', ada), { code: 'upstream_invalid_response' });
+  }
+});
+
+t.test('a row that is no connection is left out of a listing and logged; asked for by key, it is an upstream problem', async (t) => {
+  const [good] = rows(1, { key: 'test::gmail::default::good|ada' });
+  for (const odd of [null, {}, { key: 1 }, 7, [], ...[{ _id: undefined }, { active: null }, { tags: [null] }, { state: 7 }].map((extra) => rows(1, extra)[0])]) {
+    const { vault, logged } = vaultOf(() => ({ rows: [odd, good], total: 2 }));
+    t.match(await vault.listOf(ada), { rows: { length: 1 }, complete: true, skipped: 1 }, JSON.stringify(odd));
+    t.equal(logged.length, 1);
+    t.notMatch(JSON.stringify(logged), /::gmail::/);
+    await t.rejects(vault.findByKey('test::gmail::default::0|ada', ada), { code: 'upstream_invalid_response' });
+    t.notOk((await vault.findByKeys([{ key: 'test::gmail::default::0|ada', owner: ada }])).size, 'undecided');
+  }
+});
+
+t.test('a listing whose total changes is read again, three times at most', async (t) => {
+  let reading = 0;
+  const { vault, asked } = vaultOf(({ page = 1 }) => {
+    if (page === 1) reading += 1;
+    return { rows: page === 1 ? rows(100) : rows(150).slice(100), total: page === 2 && reading < 3 ? 149 : 150, pages: 2 };
+  });
+  t.match(await vault.listOf(ada), { rows: { length: 150 }, complete: true });
+  t.equal(asked.length, 6);
+  reading = -100;
+  t.match(await vault.listOf(ada), { complete: false });
+  t.equal(asked.length, 12);
+});
+
+t.test('many keys are asked for in few questions, and one by one where the upstream does not take lists', async (t) => {
+  const all = rows(120);
+  const wanted = [...all.slice(0, 110), ...rows(150).slice(140)].map(({ key }) => ({ key, owner: ada }));
+  const alive = new Set(wanted.slice(0, 110).map(({ key }) => key));
+  const isRight = (answers: Map<string, unknown>) => answers.size === wanted.length && wanted.every(({ key }) => (answers.get(key) !== undefined) === alive.has(key));
+
+  const lists = vaultOf(({ key }) => ({ rows: all.filter((row) => key.split(',').includes(row.key)) }));
+  t.ok(isRight(await lists.vault.findByKeys(wanted, all[115]!.key)));
+  t.equal(lists.asked.length, 3);
+  t.ok(lists.asked.every(({ key }) => encodeURIComponent(key).length < 4_500));
+
+  const single = vaultOf(({ key }) => ({ rows: all.filter((row) => row.key === key) }));
+  t.ok(isRight(await single.vault.findByKeys(wanted, all[115]!.key)));
+  t.equal(single.asked.length, 121);
+  for (const pick of [0, -1]) {
+    const one = vaultOf(({ key }) => ({ rows: all.filter((row) => row.key === key.split(',').at(pick)) }));
+    t.ok(isRight(await one.vault.findByKeys(wanted)), 'nor where it takes one of them');
+  }
+});
+
+t.test('everything is read page by page, by numbers or by skipping', async (t) => {
+  const all = rows(250);
+  for (const answer of [
+    ({ page = 1 }) => ({ rows: all.slice(page * 100 - 100, page * 100), total: 250, pages: 3 }),
+    // An open-source server filters by what it does not know.
+    ({ page, skip = 0 }: Record<string, any>) => ({ rows: page === undefined ? all.slice(skip, skip + 100) : [], total: page === undefined ? 250 : 0, skip }),
+  ]) {
+    const { vault, asked } = vaultOf(answer);
+    const seen: string[] = [];
+    let page = await vault.page(undefined);
+    for (;;) {
+      seen.push(...page.rows.map(({ key }) => key));
+      if (!page.next) break;
+      page = await vault.page(page.next);
+    }
+    t.same(seen, all.map(({ key }) => key));
+    t.equal(asked.length, 3);
+    t.notOk(asked.some((query) => 'identity' in query));
   }
 });
