@@ -110,6 +110,10 @@ const readings = 3;
 
 /** The vault behind a client, paced or not. */
 export function createVault(upstream: Pick<UpstreamClient, 'call'>, log: Pick<Logger, 'warn'>): Vault {
+  const tell = (odd: readonly OddRow[]): void => {
+    if (odd.length === 0) return;
+    log.warn({ connections: odd.map(({ id, why }) => ({ id: id ?? null, why })) }, 'rows of the vault were skipped: they are not connections as it describes them');
+  };
   const read = async (query: VaultQuery): Promise<ReadPage> => {
     const { body } = await upstream.call('GET', '/v1/vault/connections', { query: { ...query, limit: pageSize } });
     if (!Value.Check(Page, body)) throw invalidResponse('it is not a page of vault connections');
@@ -120,9 +124,7 @@ export function createVault(upstream: Pick<UpstreamClient, 'call'>, log: Pick<Lo
       if ('why' in judged) odd.push(judged);
       else rows.push(judged);
     }
-    if (odd.length > 0) {
-      log.warn({ connections: odd.map(({ id, why }) => ({ id: id ?? null, why })) }, 'rows of the vault were skipped: they are not connections as it describes them');
-    }
+    tell(odd);
     const { total, pages, skip } = body;
     return { total, pages, skip, rows, count: body.rows.length, oddKeys: odd.map(({ key }) => key) };
   };
@@ -135,7 +137,12 @@ export function createVault(upstream: Pick<UpstreamClient, 'call'>, log: Pick<Lo
     if (skips && answer.skip !== seen) throw invalidResponse('it is not the page of vault connections that was asked for');
     const passed = seen + answer.count;
     const more = answer.pages === undefined || skips ? passed < (answer.total ?? passed) : page < answer.pages;
-    return { ...answer, next: answer.count > 0 && more ? { page: page + 1, seen: passed, skips } : undefined };
+    const contradicting = answer.rows.filter((row) => !isUsable(row));
+    tell(contradicting.map(({ id, key }) => ({ id, key, why: 'its key is not one, or contradicts the row' })));
+    return {
+      ...answer, rows: answer.rows.filter(isUsable), oddKeys: [...answer.oddKeys, ...contradicting.map(({ key }) => key)],
+      next: answer.count > 0 && more ? { page: page + 1, seen: passed, skips } : undefined,
+    };
   };
 
   const readAll = async ({ identity, identityType }: Identity): Promise<VaultListing & { settled: boolean }> => {
@@ -203,7 +210,6 @@ function judge(row: unknown): VaultConnection | OddRow {
   const odd = (why: string): OddRow => ({ id: [id, _id].find((one) => typeof one === 'string') as string | undefined, key: typeof key === 'string' ? key : undefined, why });
   if (!Value.Check(Row, row)) return odd(`${Value.Errors(Row, row)[0]?.instancePath || 'the row'} is not of its type`);
   if (row.id === undefined && row._id === undefined) return odd('it has no id');
-  if (!isUsable(row)) return odd('its key is not one, or contradicts the row');
   return toConnection(row, row.id ?? row._id!);
 }
 
@@ -228,7 +234,7 @@ export function storable(text: string, length: number): string {
 }
 
 /** Whether a row can be stored and used: its key is one, and says of platform and environment what the row says. */
-function isUsable({ key, platform, environment }: Static<typeof Row>): boolean {
+function isUsable({ key, platform, environment }: VaultConnection): boolean {
   try {
     const parsed = parseConnectionKey(key);
     return key.isWellFormed() && parsed.platform === platform && parsed.environment === environment;

@@ -205,15 +205,15 @@ for (const rowShape of ['hosted', 'oss']) {
     await seed(upstream, { identity: 'ada', identityType: 'team', platform: 'gmail', count: 3 });
     const sync = (identity = 'ada') => gateway.request('POST', '/connections/sync', { headers: { 'x-identity': identity } });
 
-    t.same((await sync()).json, { created: 25, updated: 0, removed: 0, unchanged: 1 });
-    t.same((await sync()).json, { created: 0, updated: 0, removed: 0, unchanged: 26 });
+    t.same((await sync()).json, { created: 25, updated: 0, removed: 0, unchanged: 1, skipped: 0 });
+    t.same((await sync()).json, { created: 0, updated: 0, removed: 0, unchanged: 26, skipped: 0 });
     t.equal((await gateway.request('GET', '/connections?limit=100&identity=bob')).json.rows.length, 0, 'nobody else\'s');
 
     const { rows } = await (await fetch(`${upstream}/__control/connections`)).json() as { rows: { id: string; key: string }[] };
     await fetch(`${upstream}/__control/connections/${encodeURIComponent(rows.find(({ key }) => key === kept.key)!.id)}`, { method: 'DELETE' });
-    t.same((await sync()).json, { created: 0, updated: 0, removed: 1, unchanged: 25 });
+    t.same((await sync()).json, { created: 0, updated: 0, removed: 1, unchanged: 25, skipped: 0 });
     t.equal((await gateway.request('GET', `/connections/${kept.id}`)).json.state, 'failed');
-    t.same((await sync()).json, { created: 0, updated: 0, removed: 0, unchanged: 26 });
+    t.same((await sync()).json, { created: 0, updated: 0, removed: 0, unchanged: 26, skipped: 0 });
   });
 }
 
@@ -226,7 +226,7 @@ t.test('sync takes over states and keeps names and tags given here', async (t) =
     method: 'PATCH', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ state: 'degraded' }),
   });
   const sync = await gateway.request('POST', '/connections/sync', { json: { identity: 'ada' } });
-  t.same(sync.json, { created: 0, updated: 1, removed: 0, unchanged: 0 });
+  t.same(sync.json, { created: 0, updated: 1, removed: 0, unchanged: 0, skipped: 0 });
   t.match((await gateway.request('GET', `/connections/${row.id}`)).json, { state: 'degraded', name: 'Mine', tags: ['mine'] });
 });
 
