@@ -99,7 +99,8 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
   });
   const direct = createPassthrough({
     baseUrl: config.baseUrl, secretKey: config.secretKey, headerPrefix: config.headerPrefix, timeoutMs: config.proxyTimeoutMs,
-    connections: config.proxyMaxInFlight,
+    // Calls, and those that last, which are counted apart.
+    connections: 2 * config.proxyMaxInFlight,
   });
   const passthrough = config.tracing ? tracePassthrough(direct) : direct;
   const circuits = createCircuits();
@@ -166,13 +167,14 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
   await app.register(actionRoutes, { actions, catalogue });
   await app.register(keyRoutes, { keys });
   const admission = createAdmission(config.proxyMaxInFlight);
+  app.addHook('onClose', async () => admission.close());
   await app.register(proxyRoutes, {
     passthrough, circuits, idempotency, admission, noteSeen: seen.note, upstreamSecret: config.secretKey, retryBudget: createRetryBudget(),
     metrics: createProxyMetrics(app.metrics, createPlatformLabels(catalogue), {
-      inFlight: admission.inFlight, circuits, caches: { keys: keyStore.cache.counts, connections: choices.cache.counts },
+      admission, circuits, caches: { keys: keyStore.cache.counts, connections: choices.cache.counts },
     }),
     ownHeaders: ['x-request-id', ...(config.rateLimit.perMinute > 0 ? rateLimitHeaders : [])],
-    timeoutMs: config.proxyTimeoutMs, maxBodyBytes: config.proxyMaxBodyBytes,
+    timeoutMs: config.proxyTimeoutMs, maxBodyBytes: config.proxyMaxBodyBytes, maxDurationMs: config.proxyMaxDurationMs,
     confirm: async (request) => void (await authenticator.authenticate(credentialOf(request))),
     choose: choices.choose, resolveAction: createActionResolver(actions, config.actionResolution, config.proxyTimeoutMs),
     limitOwner: app.limitOwner, noteUse: (id) => lastUsed.touch('user_connections', id), noteRefusal: (id) => void connections.refreshState(id),

@@ -57,7 +57,8 @@ export const EnvironmentSchema = Type.Object({
   UPSTREAM_TIMEOUT_MS: milliseconds(10_000, 'Deadline of one upstream call made for our own routes.'),
   PROXY_TIMEOUT_MS: milliseconds(30_000, 'Time to response headers, and between body chunks, on /proxy.'),
   PROXY_MAX_BODY_BYTES: Type.Integer({ default: 104_857_600, minimum: 1, description: 'Largest request body on /proxy.' }),
-  PROXY_MAX_IN_FLIGHT: Type.Integer({ default: 1024, minimum: 1, maximum: 65_536, description: 'Calls on /proxy at once; more are answered 503.' }),
+  PROXY_MAX_IN_FLIGHT: Type.Integer({ default: 1024, minimum: 1, maximum: 65_536, description: 'Calls on /proxy at once; more are answered 503. Those older than a minute count apart.' }),
+  PROXY_MAX_DURATION_MS: Type.Optional(Type.Integer({ minimum: 1, maximum: day, description: 'Longest life of one call on /proxy, its answer included; unset: no limit.' })),
   RATE_LIMIT_PER_MINUTE: Type.Integer({ default: 0, minimum: 0, description: 'Requests a minute of one key, and of one identity; 0: no limit.' }),
   REDIS_URL: Type.Optional(Type.String({
     pattern: '^rediss?://(?:[^%]|%[0-9A-Fa-f]{2})+$', description: 'Redis, to count rate limits over all replicas; percent-encoded. Unset: each counts for itself.',
@@ -130,6 +131,8 @@ export type Config = Readonly<{
   proxyTimeoutMs: number;
   proxyMaxBodyBytes: number;
   proxyMaxInFlight: number;
+  /** undefined: no limit. */
+  proxyMaxDurationMs: number | undefined;
   rateLimit: Readonly<{ perMinute: number; redisUrl: string | undefined }>;
   actionResolution: 'auto' | 'off';
   integrationsTtlMs: number;
@@ -178,6 +181,7 @@ export function loadConfig(env: Record<string, string | undefined> = readEnviron
     proxyTimeoutMs: values.PROXY_TIMEOUT_MS,
     proxyMaxBodyBytes: values.PROXY_MAX_BODY_BYTES,
     proxyMaxInFlight: values.PROXY_MAX_IN_FLIGHT,
+    proxyMaxDurationMs: values.PROXY_MAX_DURATION_MS,
     rateLimit: Object.freeze({ perMinute: values.RATE_LIMIT_PER_MINUTE, redisUrl: values.REDIS_URL }),
     actionResolution: values.ACTION_RESOLUTION,
     integrationsTtlMs: values.INTEGRATIONS_TTL_MS,

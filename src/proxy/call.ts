@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { identityName } from '../auth/identity.js';
 import type { Connection } from '../connections/store.js';
 import { Problem } from '../errors.js';
-import type { Admission } from './admission.js';
+import type { Admission, Slot } from './admission.js';
 import { customHeaders } from './custom-body.js';
 import { explain, wantsExplanation } from './explain.js';
 import { type GuardedBody, guardBody } from './guard-body.js';
@@ -15,6 +15,7 @@ import { Relay, type RelayCall, type RelayDependencies } from './relay.js';
 import { BoundedBody, type RequestBody, takeBody } from './request-body.js';
 import { explicitHeaders, requestHeaders } from './request-headers.js';
 import { responseHead } from './response-headers.js';
+import { Silence } from './silence.js';
 
 /** What serving a proxied call takes. */
 export type ProxyDependencies = PlanDependencies & Omit<RelayDependencies, 'metrics'> & {
@@ -22,6 +23,8 @@ export type ProxyDependencies = PlanDependencies & Omit<RelayDependencies, 'metr
   metrics: ProxyMetrics;
   idempotency: Idempotency;
   maxBodyBytes: number;
+  /** How long a call may last, from being let in to its answer's end; undefined: for ever. */
+  maxDurationMs: number | undefined;
   /** Rejects with 401 `unauthorized` when the request's credential is no longer live. */
   confirm(request: FastifyRequest): Promise<void>;
   /** Counts a call on its connection's owner where the request named no identity; absent while calls are not limited. */
@@ -37,7 +40,8 @@ const promptMs = 1_000;
 
 /** Serves one proxied request: plans it, forwards, streams the answer. Every failure is answered; nothing is thrown. */
 export function proxyCall(dependencies: ProxyDependencies, request: FastifyRequest, reply: FastifyReply): void {
-  let leaveSlot = (): void => {};
+  let slot: Slot | undefined;
+  let limit: Silence | undefined;
   let platform: string | undefined;
   let explained = false;
   let replayed = false;
@@ -52,7 +56,8 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
   }
 
   function ended(): void {
-    leaveSlot();
+    slot?.leave();
+    limit?.end();
     // Refused, nobody else may have read it.
     if (body instanceof BoundedBody) body.destroy();
     if (explained) return;
@@ -70,7 +75,7 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
     if (relay.over) return;
     relay.planned();
     platform = connection.platform;
-    const { passthrough, admission, idempotency, maxBodyBytes, timeoutMs, noteUse, confirm, upstreamSecret } = dependencies;
+    const { passthrough, admission, idempotency, maxBodyBytes, maxDurationMs, timeoutMs, noteUse, confirm, upstreamSecret } = dependencies;
     const key = idempotencyKey(request);
     const owner = ownerOf(connection);
     const callOf = (headers: string[], body: RequestBody['content']): RelayCall => ({
@@ -86,7 +91,8 @@ export function proxyCall(dependencies: ProxyDependencies, request: FastifyReque
       relay.leave();
       return explain(reply, { connection, target, resolution }, upstream);
     }
-    leaveSlot = admission.enter(owner, connection.platform);
+    slot = admission.enter(owner, connection.platform);
+    if (maxDurationMs !== undefined) limit = new Silence(maxDurationMs, () => relay.expire());
     noteUse(connection.id);
     const forward = (guarded: GuardedBody): void => {
       const { content, length, original } = guarded;

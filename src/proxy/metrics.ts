@@ -1,6 +1,7 @@
 import { Gauge, type Registry } from 'prom-client';
 import type { CacheCounts } from '../cache.js';
 import { counter, histogram, remember, seconds } from '../observability/series.js';
+import type { Admission } from './admission.js';
 import type { Circuits } from './circuit.js';
 import type { RetryDecision } from './retry.js';
 
@@ -28,7 +29,7 @@ const circuitStates = { closed: 0, 'half-open': 1, open: 2 } as const;
 export type PlatformNames = { of(platform: string): string; pending(): Promise<void> | undefined };
 
 /** What is read when metrics are asked for. */
-export type ProxyGauges = { inFlight(): number; circuits: Circuits; caches: Record<string, CacheCounts> };
+export type ProxyGauges = { admission: Pick<Admission, 'inFlight' | 'streams'>; circuits: Circuits; caches: Record<string, CacheCounts> };
 
 /** The proxy's metrics. Labels hold a connection's platform, as `names` has it, the method and who answered: no identity, key or path. */
 export function createProxyMetrics(registry: Registry, names: PlatformNames, gauges: ProxyGauges): ProxyMetrics {
@@ -42,7 +43,8 @@ export function createProxyMetrics(registry: Registry, names: PlatformNames, gau
     name: 'proxy_retry_decisions_total', help: 'Failed attempts, by whether another followed, and why or why not.', registry,
   }, ['retried', 'reason']);
   const replays = counter({ name: 'proxy_replays_total', help: 'Writes answered with their first answer.', registry }, ['platform']);
-  gauge('proxy_in_flight', 'Calls in flight.', (set) => set({}, gauges.inFlight()));
+  gauge('proxy_in_flight', 'Calls in flight.', (set) => set({}, gauges.admission.inFlight()));
+  gauge('proxy_streams', 'Calls in flight that have lasted for more than a minute, and are counted apart.', (set) => set({}, gauges.admission.streams()));
   gauge('upstream_circuit', 'State of the upstream\'s circuit: 0 closed, 1 half-open, 2 open.', (set) => set({}, circuitStates[gauges.circuits.state()]));
   gauge('platform_circuit', 'State of a platform\'s circuit: 0 closed, 1 half-open, 2 open.', (set) => {
     const worst = new Map<string, number>();

@@ -142,6 +142,16 @@ export class Relay implements AttemptListener {
     else void this.reply.send(error);
   }
 
+  /** Ends a call that has lasted too long, whatever it is doing. */
+  expire(): void {
+    if (this.#over) return;
+    const waiting = this.#attempt && !this.#head && !this.#retry;
+    this.#attempt?.cancel();
+    if (waiting) this.#report('ignored');
+    const during = 'The call lasted longer than calls may (PROXY_MAX_DURATION_MS).';
+    this.fail(new Problem(this.attempts === 0 ? 'request_timeout' : 'upstream_timeout', during));
+  }
+
   onInformation(status: number, rawHeaders: string[]): void {
     passInformation(this.#response, status, rawHeaders, this.#call!.secrets);
   }
