@@ -3,6 +3,7 @@ import envSchema from 'env-schema';
 import Type, { type Static, type TObject } from 'typebox';
 import { isOrigin } from './origin.js';
 import { parseOtlpHeaders } from './otlp-headers.js';
+import { parsePostgresUrl } from './persistence/postgres-url.js';
 import { rootKeyProblem, rootKeys } from './root-keys.js';
 import { OneOf } from './schemas.js';
 
@@ -20,6 +21,10 @@ export const EnvironmentSchema = Type.Object({
   PORT: Type.Integer({ default: 3000, minimum: 0, maximum: 65535, description: 'Port to listen on; 0 takes a free one.' }),
   DATABASE_URL: Type.Optional(Type.String({
     pattern: '^postgres(ql)?://', description: 'Postgres. Unset: the embedded database in DATA_DIR, for one process only.',
+  })),
+  DATABASE_DIRECT_URL: Type.Optional(Type.String({
+    pattern: '^postgres(ql)?://',
+    description: 'Beside a transaction pooler in DATABASE_URL: the server itself, for LISTEN, locks and migrations.',
   })),
   DATABASE_POOL_SIZE: Type.Integer({ default: 10, minimum: 1, maximum: 1000, description: 'Connections to Postgres at most.' }),
   DATA_DIR: Type.String({ default: './data', minLength: 1, description: 'Directory of the embedded database.' }),
@@ -88,7 +93,7 @@ export const EnvironmentSchema = Type.Object({
   })),
 });
 
-const DatabaseSchema = Type.Pick(EnvironmentSchema, ['DATABASE_URL', 'DATABASE_POOL_SIZE', 'DATA_DIR', 'MIGRATE_ON_START']);
+const DatabaseSchema = Type.Pick(EnvironmentSchema, ['DATABASE_URL', 'DATABASE_DIRECT_URL', 'DATABASE_POOL_SIZE', 'DATA_DIR', 'MIGRATE_ON_START']);
 
 type Environment = Static<typeof EnvironmentSchema>;
 
@@ -111,7 +116,7 @@ export type DatabaseConfig = Pick<Config, 'database' | 'migrateOnStart'>;
 export type Config = Readonly<{
   host: string;
   port: number;
-  database: Readonly<{ url: string | undefined; poolSize: number; dataDir: string }>;
+  database: Readonly<{ url: string | undefined; directUrl: string | undefined; poolSize: number; dataDir: string }>;
   migrateOnStart: boolean;
   secretKey: string;
   /** The secret's environment; a connection key of the other one is refused (upstream.md, "Connection keys"). */
@@ -203,8 +208,8 @@ export function loadDatabaseConfig(env: Record<string, string | undefined> = rea
 }
 
 function databaseConfig(values: Static<typeof DatabaseSchema>): DatabaseConfig {
-  const { DATABASE_URL: url, DATABASE_POOL_SIZE: poolSize, DATA_DIR: dataDir, MIGRATE_ON_START: migrateOnStart } = values;
-  return { database: Object.freeze({ url, poolSize, dataDir }), migrateOnStart };
+  const { DATABASE_URL: url, DATABASE_DIRECT_URL: directUrl, DATABASE_POOL_SIZE: poolSize, DATA_DIR: dataDir, MIGRATE_ON_START: migrateOnStart } = values;
+  return { database: Object.freeze({ url, directUrl, poolSize, dataDir }), migrateOnStart };
 }
 
 function readEnvironment(): Record<string, string | undefined> {
@@ -268,7 +273,16 @@ function contradictions(values: Partial<Environment>): string[] {
   if (missing.length > 0 && missing.length < jwt.length) {
     found.push(...missing.map((name) => `${name} is required with ${jwt.filter((other) => values[other]).join(' and ')}: all three or none.`));
   }
-  for (const name of ['DATABASE_URL', 'REDIS_URL', 'PICA_BASE_URL', 'DEMO_WIDGET_URL', 'AUTH_JWKS_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const) {
+  for (const name of ['DATABASE_URL', 'DATABASE_DIRECT_URL'] as const) {
+    try {
+      // Another protocol is refused by its pattern already.
+      if (/^postgres(?:ql)?:/.test(values[name] ?? '')) parsePostgresUrl(values[name]!);
+    } catch (error) {
+      found.push(`${name} ${(error as Error).message}`);
+    }
+  }
+  if (values.DATABASE_DIRECT_URL && !values.DATABASE_URL) found.push('DATABASE_DIRECT_URL stands beside DATABASE_URL, which is missing.');
+  for (const name of ['REDIS_URL', 'PICA_BASE_URL', 'DEMO_WIDGET_URL', 'AUTH_JWKS_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const) {
     if (values[name] && !URL.canParse(values[name])) found.push(`${name} is not a URL.`);
   }
   for (const name of ['PICA_BASE_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT'] as const) {

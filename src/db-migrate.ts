@@ -6,7 +6,7 @@ import { applyMigrations } from './persistence/migrate.js';
 async function main(): Promise<string> {
   const database = await openDatabase(loadDatabaseConfig().database);
   try {
-    const applied = await applyMigrations(database);
+    const applied = await applyMigrations(database, undefined, { waiting: () => console.error('waiting for the migration lock: another process is migrating this database') });
     return applied.length > 0 ? `applied ${applied.join(', ')}` : 'nothing to apply';
   } finally {
     await database.close();

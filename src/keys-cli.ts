@@ -12,7 +12,8 @@ async function main(args: readonly string[]): Promise<string> {
   const config = loadDatabaseConfig();
   const database = await openDatabase(config.database);
   try {
-    if (config.migrateOnStart) await applyMigrations(database);
+    const waiting = (): void => console.error('waiting for the migration lock: another process is migrating this database');
+    if (config.migrateOnStart) await applyMigrations(database, undefined, { waiting });
     else if ((await pendingMigrations(database)).length > 0) throw new Error('Migrations are pending: run npm run db:migrate.');
     // Through the cache for its news: running replicas must hear of a revocation at once.
     return await runKeysCommand(args, createKeyService(cacheKeys(createKeyStore(database.prisma), database.invalidations)));

@@ -9,21 +9,26 @@ import { applyMigrations, pendingMigrations } from './persistence/migrate.js';
 async function main(): Promise<void> {
   const config = loadConfig();
   const logger = createLogger(config.logLevel, [
-    config.secretKey, ...config.adminApiKeys, ...secretsOfUrl(config.database.url), ...secretsOfUrl(config.rateLimit.redisUrl),
+    config.secretKey, ...config.adminApiKeys, ...secretsOfUrl(config.database.url), ...secretsOfUrl(config.database.directUrl),
+    ...secretsOfUrl(config.rateLimit.redisUrl),
     ...Object.values(config.tracing?.headers ?? {}),
   ]);
   const opened: (() => Promise<unknown>)[] = [];
   // Before anything is opened: as PID 1 of a container, a process without handlers ignores SIGTERM.
-  await stopOnSignals(config, logger, opened, () => start(config, logger, opened));
+  await stopOnSignals(config, logger, opened, (stopping) => start(config, logger, opened, stopping));
 }
 
-async function start(config: Config, logger: Logger, opened: (() => Promise<unknown>)[]): Promise<void> {
+async function start(config: Config, logger: Logger, opened: (() => Promise<unknown>)[], stopping: AbortSignal): Promise<void> {
   const database = await openDatabase(config.database);
   opened.push(() => database.close());
+  const facts = { engine: database.engine, ...database.facts };
   if (database.engine === 'embedded') {
-    logger.info({ dataDir: config.database.dataDir }, 'embedded database: one process only; set DATABASE_URL for more');
+    logger.info({ ...facts, dataDir: config.database.dataDir }, 'embedded database: one process only; set DATABASE_URL for more');
+  } else {
+    logger.info(facts, 'database');
   }
-  await migrate(config, logger, database);
+  stopping.throwIfAborted();
+  await migrate(config, logger, database, stopping);
   const app = await buildApp({ config, database, logger });
   opened.push(() => app.close());
   try {
@@ -35,9 +40,10 @@ async function start(config: Config, logger: Logger, opened: (() => Promise<unkn
   }
 }
 
-async function migrate(config: Config, logger: Logger, database: Database): Promise<void> {
+async function migrate(config: Config, logger: Logger, database: Database, stopping: AbortSignal): Promise<void> {
   if (config.migrateOnStart) {
-    const applied = await applyMigrations(database);
+    const waiting = (): void => logger.info('waiting for the migration lock: another process is migrating this database');
+    const applied = await applyMigrations(database, undefined, { signal: stopping, waiting });
     if (applied.length > 0) logger.info({ applied }, 'migrations applied');
     return;
   }
@@ -46,12 +52,14 @@ async function migrate(config: Config, logger: Logger, database: Database): Prom
 }
 
 /** Runs `begin`; from now on a signal or an unowned failure closes what was opened, last first, within SHUTDOWN_TIMEOUT_MS. */
-function stopOnSignals(config: Config, logger: Logger, opened: (() => Promise<unknown>)[], begin: () => Promise<void>): Promise<void> {
+function stopOnSignals(config: Config, logger: Logger, opened: (() => Promise<unknown>)[], begin: (stopping: AbortSignal) => Promise<void>): Promise<void> {
   let startup = Promise.resolve();
   let stopping = false;
+  const aborted = new AbortController();
   const stop = async (reason: string, code: number): Promise<void> => {
     if (stopping) return;
     stopping = true;
+    aborted.abort(new Error('stopped while it was starting'));
     logger.info({ reason }, 'stopping');
     setTimeout(() => {
       logger.error('something was still running at SHUTDOWN_TIMEOUT_MS');
@@ -70,7 +78,11 @@ function stopOnSignals(config: Config, logger: Logger, opened: (() => Promise<un
       void stop(event, 1);
     });
   }
-  startup = begin();
+  startup = begin(aborted.signal).catch((error: unknown) => {
+    // The stop that is under way ends the process, and says with which code.
+    if (!stopping) throw error;
+    if (error !== aborted.signal.reason) logger.error({ err: error }, 'the start failed');
+  });
   return startup;
 }
 

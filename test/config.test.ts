@@ -53,6 +53,12 @@ t.test('what only needs the database is asked for nothing else, and refused a ba
   t.same(loadDatabaseConfig({ PORT: 'http', DATA_DIR: '/data', MIGRATE_ON_START: 'false' }), { database: { url: undefined, poolSize: 10, dataDir: '/data' }, migrateOnStart: false });
   t.match([...problemsOf({ DATABASE_URL: 'mysql://hunter2@x', DATABASE_POOL_SIZE: '0' }, loadDatabaseConfig)].sort(), [/^DATABASE_POOL_SIZE /, /^DATABASE_URL is not valid/]);
   t.same(problemsOf({ DATABASE_URL: 'postgres://x:hunter2@h:port' }, loadDatabaseConfig), ['DATABASE_URL is not a URL.']);
+  t.same(problemsOf({ DATABASE_URL: 'postgres://h', DATABASE_DIRECT_URL: 'postgres://h,i:x' }, loadDatabaseConfig), ['DATABASE_DIRECT_URL is not a URL.']);
+  t.match(problemsOf({ DATABASE_DIRECT_URL: 'postgres://h' }, loadDatabaseConfig), [/^DATABASE_DIRECT_URL stands beside DATABASE_URL/]);
+  t.match(problemsOf({ DATABASE_URL: 'postgres://a,b/x?target_session_attrs=read-only' }, loadDatabaseConfig), [/^DATABASE_URL has a target_session_attrs/]);
+  for (const url of ['postgres:///authkit?host=/var/run/postgresql', 'postgres://u:p@one:1,[::1]:2,three/x', 'postgres://u:p%40@/x?host=a,b&port=1,2', 'postgresql://%2Fvar%2Frun/x']) {
+    t.equal(loadDatabaseConfig({ DATABASE_URL: url }).database.url, url);
+  }
   t.end();
 });
 

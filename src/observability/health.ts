@@ -9,7 +9,7 @@ const Check = Type.Object({
 });
 const Readiness = Type.Object({ status: OneOf(['ready', 'unavailable']), checks: Type.Record(Type.String(), Check) });
 
-/** A named part of the service: resolves when it works, rejects otherwise. */
+/** A named part of the service: resolves when it works, rejects otherwise; `readiness` of its error may be shown to anybody. */
 export type ReadinessCheck = () => Promise<void>;
 
 /** Something worth telling that does not make the service unready. */
@@ -62,7 +62,7 @@ export const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { ch
       } catch (error) {
         // The reason may name hosts and users: it is for the log.
         request.log.warn({ err: error, check: name }, 'readiness check failed');
-        return { status: 'failed', detail: 'does not answer' };
+        return { status: 'failed', detail: (error as { readiness?: string }).readiness ?? 'does not answer' };
       }
     }
   });

@@ -46,12 +46,15 @@ const secretForms = /ag[ks]_[A-Za-z0-9]{8,}|whsec_[A-Za-z0-9+/=]{8,}|eyJ[\w-]+\.
 /** What must not be printed of a URL with credentials: the whole of it, and its password as it is written and as it is sent. */
 export function secretsOfUrl(url: string | undefined): string[] {
   if (url === undefined) return [];
-  const { password } = new URL(url);
-  try {
-    return [url, password, decodeURIComponent(password)];
-  } catch {
-    return [url, password];
-  }
+  // By hand: a Postgres URL with several hosts, or with none beside a user, is no URL to the WHATWG parser.
+  const written = [/^\w+:\/\/[^/?#:]*:([^/?#]*)@/.exec(url)?.[1], /[?&]password=([^&#]*)/.exec(url)?.[1]].filter((password) => password !== undefined);
+  return [url, ...written.flatMap((password) => {
+    try {
+      return [password, decodeURIComponent(password)];
+    } catch {
+      return [password];
+    }
+  })];
 }
 
 /** The same for texts that mostly repeat: what was found clean is not searched again. */

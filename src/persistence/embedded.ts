@@ -17,20 +17,23 @@ export async function openEmbedded(dataDir: string | undefined): Promise<Databas
   const pglite = await PGlite.create(dataDir ? join(dataDir, 'pglite') : 'memory://');
   // As every session on Postgres: see session.ts.
   await pglite.exec("SET TimeZone TO 'UTC'; SET DateStyle TO 'ISO'");
-  return embeddedDatabase(pglite, unlock);
+  const { rows: [row] } = await pglite.query<{ version: string }>("SELECT current_setting('server_version') AS version");
+  return embeddedDatabase(pglite, unlock, row?.version);
 }
 
 /** Wraps an open PGlite; `unlock` runs after it is closed. */
-export function embeddedDatabase(pglite: PGlite, unlock: () => Promise<void> = async () => {}): Database {
+export function embeddedDatabase(pglite: PGlite, unlock: () => Promise<void> = async () => {}, version = 'unknown'): Database {
   const adapter = migrationSafe(new PrismaPGlite(pglite), pglite);
   const prisma = new PrismaClient({ adapter, errorFormat: 'minimal' });
   return {
     engine: 'embedded',
+    facts: { version: `PGlite ${version}`, zone: 'UTC', encoding: 'UTF8', schema: 'public', pooler: 'none' },
     prisma,
     adapter,
     invalidations: localInvalidations(),
     exclusively: (_lock, work) => work(),
     tryLock: createProcessLocks(),
+    createSchema: async () => {},
     ping: async () => void (await pglite.query('SELECT 1')),
     close: async () => {
       await prisma.$disconnect();

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type { Database } from './database.js';
+import type { LockWait } from './locks.js';
 import { type SchemaEngine, withMigrationEngine } from './migration-engine.js';
 
 const prismaDir = fileURLToPath(new URL('../../prisma/', import.meta.url));
@@ -12,21 +13,22 @@ type MigrationList = Parameters<SchemaEngine['applyMigrations']>[0]['migrationsL
 
 /**
  * Applies every pending migration of `prisma/migrations`, in order, under a lock shared by all replicas, and returns the
- * names of those it applied. Rejects when one fails, has failed before, or was edited after it was applied.
+ * names of those it applied. Rejects when one fails, has failed before, or was edited after it was applied; or with the
+ * signal's reason, when that fires before it was this process's turn.
  */
-export async function applyMigrations(database: Database, directory = `${prismaDir}migrations`): Promise<string[]> {
-  await reach(database);
-  return database.exclusively(migrationLock, () =>
-    withEngine(database, async (engine) => {
+export async function applyMigrations(database: Database, directory = `${prismaDir}migrations`, wait: LockWait = {}): Promise<string[]> {
+  return database.exclusively(migrationLock, async () => {
+    await database.createSchema();
+    return withEngine(database, async (engine) => {
       const migrationsList = await readMigrations(directory);
       const { appliedMigrationNames } = await engine.applyMigrations({ migrationsList, filters: noFilter });
       return appliedMigrationNames;
-    }));
+    });
+  }, wait);
 }
 
 /** The names of migrations that this database has not had yet; changes nothing. Rejects when one is in a failed state. */
 export async function pendingMigrations(database: Database, directory = `${prismaDir}migrations`): Promise<string[]> {
-  await reach(database);
   return withEngine(database, async (engine) => {
     const migrationsList = await readMigrations(directory);
     const { history, failedMigrationNames } = await engine.diagnoseMigrationHistory({
@@ -56,14 +58,6 @@ export function schemaDifference(database: Database): Promise<string> {
       from, to: { tag: 'schemaDatamodel', ...target }, script: true, exitCode: null, filters: noFilter,
     });
     return stdout?.includes('This is an empty migration') ? '' : stdout ?? '';
-  });
-}
-
-/** The first words with the database: rejects with a line that names its variable, whose value holds a password. */
-async function reach(database: Database): Promise<void> {
-  await database.ping().catch((cause: { code?: string; message: string }) => {
-    // Where a name has several addresses, all of them refusing makes an error without a message.
-    throw new Error(`The database at ${database.engine === 'postgres' ? 'DATABASE_URL' : 'DATA_DIR'} cannot be used: ${cause.message || cause.code}`, { cause });
   });
 }
 

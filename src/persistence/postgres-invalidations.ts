@@ -1,36 +1,36 @@
+import { createHash } from 'node:crypto';
 import type pg from 'pg';
 import { type Invalidations, localInvalidations } from './invalidations.js';
-import { Session } from './session.js';
+import type { SessionFactory } from './locks.js';
+import type { Session } from './session.js';
 
-const channel = 'authkit_gateway';
 const heartbeatMs = 5_000;
 const firstRetryMs = 100;
 const longestRetryMs = 5_000;
 
 /**
- * Invalidations over Postgres' LISTEN/NOTIFY, on a session of its own. A lost session makes every cache forget what it
+ * Invalidations over Postgres' LISTEN/NOTIFY, on a session of its own and on a channel of the schema's own. A lost session makes every cache forget what it
  * has, when it is lost and again when it is back, and is opened anew for as long as it takes.
  */
-export function postgresInvalidations(url: string, pool: Pick<pg.Pool, 'query'>): Invalidations {
+export function postgresInvalidations(session: SessionFactory, pool: Pick<pg.Pool, 'query'>, schema: string): Invalidations {
+  const channel = channelOf(schema);
   const local = localInvalidations();
-  let client: pg.Client | undefined;
+  let client: Session | undefined;
   let connected = false;
   let closed = false;
   let retryMs = firstRetryMs;
   let timer: NodeJS.Timeout | undefined;
 
   const connect = async (): Promise<void> => {
-    const session = new Session({
-      connectionString: url, application_name: 'authkit-gateway listener', connectionTimeoutMillis: 5_000, query_timeout: 3_000, keepAlive: true,
-    });
-    client = session;
+    const listener = session('listener', { query_timeout: 3_000 });
+    client = listener;
     let lost = false;
     const lose = (): void => {
       if (lost) return;
       lost = true;
       connected = false;
       clearInterval(heartbeat);
-      session.end().catch(() => {});
+      void listener.close();
       local.deliverAll();
       if (closed) return;
       timer = setTimeout(() => void connect(), retryMs * (0.5 + Math.random() / 2));
@@ -38,15 +38,15 @@ export function postgresInvalidations(url: string, pool: Pick<pg.Pool, 'query'>)
       retryMs = Math.min(retryMs * 2, longestRetryMs);
     };
     // A peer that vanished without a word is noticed by asking.
-    const heartbeat = setInterval(() => void session.query('SELECT 1').catch(lose), heartbeatMs);
+    const heartbeat = setInterval(() => void listener.query('SELECT 1').catch(lose), heartbeatMs);
     heartbeat.unref();
-    session.on('error', lose).on('end', lose).on('notification', ({ payload = '' }) => {
+    listener.on('error', lose).on('end', lose).on('notification', ({ payload = '' }) => {
       const space = payload.indexOf(' ');
       local.deliver(payload.slice(0, space), payload.slice(space + 1));
     });
     try {
-      await session.connect();
-      await session.query(`LISTEN ${channel}`);
+      await listener.connect();
+      await listener.query(`LISTEN ${channel}`);
       if (lost) return;
       connected = true;
       retryMs = firstRetryMs;
@@ -69,7 +69,12 @@ export function postgresInvalidations(url: string, pool: Pick<pg.Pool, 'query'>)
     async close() {
       closed = true;
       clearTimeout(timer);
-      await client?.end().catch(() => {});
+      await client?.close();
     },
   };
+}
+
+/** The channel of a schema. In `public` it has the name that earlier releases used everywhere. */
+export function channelOf(schema: string): string {
+  return schema === 'public' ? 'authkit_gateway' : `authkit_gateway_${createHash('sha256').update(schema).digest('hex').slice(0, 16)}`;
 }
