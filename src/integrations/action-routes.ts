@@ -7,10 +7,14 @@ import { type Catalogue, connectorOf } from './catalogue.js';
 import { pageOf, PageNumbers, PageOf } from './paging.js';
 
 const ActionSchema = Type.Object({
-  id: Nullable(Type.String()), title: Type.String(), method: Type.String(), path: Nullable(Type.String()), key: Nullable(Type.String()), modelName: Nullable(Type.String()),
+  id: Nullable(Type.String()), title: Type.String(), method: Type.String(),
+  path: Nullable(Type.String({ description: 'The provider\'s path behind the base URL, with braces around its parameters.' })),
+  baseUrl: Nullable(Type.String({ description: 'The provider\'s base URL, where the upstream tells it. On `/proxy` its path may stand before the action\'s.' })),
+  key: Nullable(Type.String()), modelName: Nullable(Type.String()),
 });
 const example = {
-  id: 'conn_mod_def::gmail-list', title: 'List messages', method: 'GET', path: '/gmail/v1/users/{{userId}}/messages', key: 'api::gmail::v1::Messages::list', modelName: 'Messages',
+  id: 'conn_mod_def::gmail-list', title: 'List messages', method: 'GET', path: '/gmail/v1/users/{{userId}}/messages', baseUrl: 'https://gmail.googleapis.com',
+  key: 'api::gmail::v1::Messages::list', modelName: 'Messages',
 };
 
 /** `GET /integrations/:platform/actions`: what can be called on a platform through the proxy. */
@@ -22,7 +26,7 @@ export const actionRoutes: FastifyPluginAsyncTypebox<{ actions: ActionDirectory;
       description: 'The upstream\'s actions, cached. On `/proxy` a request\'s method and path find their action by themselves.',
       params: Type.Object({ platform: Type.String({ minLength: 1, maxLength: 64, pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$' }) }),
       querystring: Type.Object({
-        q: Type.Optional(Type.String({ maxLength: 128, description: 'Part of the title, path or key, or a method.' })),
+        q: Type.Optional(Type.String({ maxLength: 128, description: 'Part of the title, of the base URL and path, or of the key, or a method.' })),
         ...PageNumbers,
       }, { additionalProperties: false }),
       response: {
@@ -40,12 +44,12 @@ export const actionRoutes: FastifyPluginAsyncTypebox<{ actions: ActionDirectory;
   });
 };
 
-function matches({ title, path, key, method }: Action, q: string | undefined): boolean {
+function matches({ title, path, baseUrl, key, method }: Action, q: string | undefined): boolean {
   const wanted = q?.toLowerCase();
   if (wanted === undefined || method.toLowerCase() === wanted) return true;
-  return [title, path, key].some((text) => text?.toLowerCase().includes(wanted));
+  return [title, path === undefined ? undefined : (baseUrl ?? '') + path, key].some((text) => text?.toLowerCase().includes(wanted));
 }
 
-function present({ id, title, method, path, key, modelName }: Action) {
-  return { id: id ?? null, title, method, path: path ?? null, key: key ?? null, modelName: modelName ?? null };
+function present({ id, title, method, path, baseUrl, key, modelName }: Action) {
+  return { id: id ?? null, title, method, path: path ?? null, baseUrl: baseUrl ?? null, key: key ?? null, modelName: modelName ?? null };
 }

@@ -8,7 +8,7 @@ import { isRepeatable } from './retry.js';
 type Explanation = {
   connection: { id: string; platform: string; environment: string; identity: string; identityType: string; rule: string };
   /** `custom`: the action takes its credential from the body; null where that is not known. */
-  action: { id: string | null; title: string | null; path: string | null; custom: boolean | null; rule: string };
+  action: { id: string | null; title: string | null; path: string | null; baseUrl: string | null; custom: boolean | null; rule: string };
   /** `body`: what we set in the caller's; null where it passes as it is. */
   upstream: { method: string; path: string; headers: (readonly [name: string, value: string])[]; body: { connectionKey: string } | null };
   retry: { repeatable: boolean; rule: string };
@@ -47,7 +47,10 @@ export function explain(reply: FastifyReply, plan: Plan, upstream: { path: strin
         ? 'the only connection of the identity on the platform that has not failed'
         : 'x-connection-id',
     },
-    action: { id: match?.action.id ?? null, title: match?.action.title ?? null, path: match?.action.path ?? null, custom: match?.action.custom ?? null, rule },
+    action: {
+      id: match?.action.id ?? null, title: match?.action.title ?? null, path: match?.action.path ?? null, baseUrl: match?.action.baseUrl ?? null,
+      custom: match?.action.custom ?? null, rule,
+    },
     upstream: { method: reply.request.method, path: upstream.path, headers, body: match?.action.custom ? { connectionKey: '[secret]' } : null },
     retry: repetition(reply.request.method, given),
   };

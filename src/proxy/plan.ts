@@ -42,7 +42,7 @@ export function planCall({ choose, resolveAction }: PlanDependencies, request: F
   return resolution instanceof Promise ? resolution.then((found) => finish(connection, found)) : finish(connection, resolution);
 
   function finish(found: Connection, resolved: Resolution): Plan {
-    return { connection: found, resolution: resolved, target: resolved.match ? resolved.match.prefix + target : `/${platform}${target}` };
+    return { connection: found, resolution: resolved, target: resolved.match ? resolved.match.path + (query < 0 ? '' : target.slice(query)) : `/${platform}${target}` };
   }
 }
 

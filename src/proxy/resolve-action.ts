@@ -34,10 +34,14 @@ export function createActionResolver(directory: ActionDirectory, mode: 'auto' | 
   const resolve = (known: KnownActions, { method, path }: ActionQuestion): Resolution => {
     if (known.error) return unknown;
     const match = indexOf(known).match(method, path);
-    return match ? { match, rule: match.prefix ? `${match.action.path}, without its leading ${match.prefix}` : match.action.path } : guideForm;
+    return match ? { match, rule: match.action.path + match.how } : guideForm;
   };
 
-  const resolveOwn = (known: KnownActions, { given, method }: ActionQuestion): Resolution => own(indexOf(known).byId(given!), method);
+  const resolveOwn = (known: KnownActions, { given, method, path }: ActionQuestion): Resolution => {
+    const index = indexOf(known);
+    const action = own(index.byId(given!), method);
+    return { match: { action, path: index.ownPath(action, path), how: '' }, rule: 'the caller\'s action id' };
+  };
 
   return (question) => {
     if (question.given === undefined && mode === 'off') return turnedOff;
@@ -61,8 +65,8 @@ async function within<T>(milliseconds: number, promise: Promise<T>): Promise<T |
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-function own(action: Callable | undefined, method: string): Resolution {
-  if (action?.method === method) return { match: { action, prefix: '' }, rule: 'the caller\'s action id' };
+function own(action: Callable | undefined, method: string): Callable {
+  if (action?.method === method) return action;
   throw new Problem('action_mismatch', action ? `The action is a ${action.method}, the request a ${method}.` : 'The platform has no action with this id.', {
     errors: [{ field: 'header.x-pica-action-id', message: 'must be an action of the platform and of the request\'s method' }],
   });

@@ -9,8 +9,10 @@ export type Action = Readonly<{
   platform: string;
   /** What goes into the action id header. */
   id: string | undefined;
-  /** The provider's path with `{{name}}` for each parameter, starting with a slash. */
+  /** The provider's path behind `baseUrl`, with `{{name}}` or `{name}` for each parameter, starting with a slash. */
   path: string | undefined;
+  /** The provider's base URL, which may hold a path. */
+  baseUrl: string | undefined;
   key: string | undefined;
   modelName: string | undefined;
   /** Whether it takes its credential from `connectionKey` in the JSON body (tag `custom`); undefined where no list tells its tags. */
@@ -19,7 +21,7 @@ export type Action = Readonly<{
 
 const Text = Type.Optional(Type.Union([Type.String(), Type.Null()]));
 const Row = Type.Object({
-  title: Type.String(), method: Type.String(), platform: Text, connectionPlatform: Text, _id: Text, systemId: Text, path: Text, key: Text, modelName: Text,
+  title: Type.String(), method: Type.String(), platform: Text, connectionPlatform: Text, _id: Text, systemId: Text, path: Text, baseUrl: Text, key: Text, modelName: Text,
   // Not judged here: one odd row must not hide a platform's actions.
   tags: Type.Optional(Type.Unknown()),
 });
@@ -41,16 +43,20 @@ export async function fetchActions(upstream: UpstreamClient, platform: string): 
   for (const result of [knowledge, available]) {
     if (result.status === 'rejected' || !result.value) continue;
     for (const row of result.value) {
-      if ((row.connectionPlatform ?? row.platform) !== platform) continue;
+      const named = row.connectionPlatform ?? row.platform ?? undefined;
+      // The path of available-actions names the platform: its rows need not.
+      if (named !== platform && !(named === undefined && result === available)) continue;
       const found = toAction(row, platform);
       // One operation may have several ids; the two lists know it by method and title.
       const name = `${found.method} ${found.title}`;
       const known = actions.get(name);
       if (!known) actions.set(name, found);
       else if (result === available) {
-        actions.set(name, { ...found, id: known.id ?? found.id, path: known.path ?? found.path, custom: eitherCustom(known.custom, found.custom) });
-      }
-      else actions.set(`${name} ${found.id}`, found);
+        actions.set(name, {
+          ...found, id: known.id ?? found.id, path: known.path ?? found.path, baseUrl: known.baseUrl ?? found.baseUrl,
+          custom: eitherCustom(known.custom, found.custom),
+        });
+      } else actions.set(`${name} ${found.id}`, found);
     }
   }
   const found = agreeOnCustom([...actions.values()]);
@@ -76,11 +82,11 @@ function saysCustom(tags: unknown): boolean | undefined {
   return tags.some((tag) => typeof tag === 'string' && tag.trim().toLowerCase() === 'custom');
 }
 
-function toAction({ title, method, _id, systemId, path, key, modelName, tags }: Static<typeof Row>, platform: string): Action {
+function toAction({ title, method, _id, systemId, path, baseUrl, key, modelName, tags }: Static<typeof Row>, platform: string): Action {
   const id = _id ?? systemId ?? undefined;
   const known = id !== undefined && /^[\x21-\x7e]{1,256}$/.test(id) && typeof path === 'string';
   return {
-    title, method: method.toUpperCase(), platform, key: key ?? undefined, modelName: modelName ?? undefined, custom: saysCustom(tags),
+    title, method: method.toUpperCase(), platform, key: key ?? undefined, modelName: modelName ?? undefined, custom: saysCustom(tags), baseUrl: baseUrl ?? undefined,
     id: known ? id : undefined, path: known ? `/${path.split('?', 1)[0]!.replace(/^\/+/, '')}` : undefined,
   };
 }

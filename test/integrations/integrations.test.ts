@@ -98,7 +98,7 @@ t.test('platforms that do not exist cost the upstream no call, and push no real 
 
 t.test('actions that are used stay in memory, whatever else is asked for', async (t) => {
   const loads: string[] = [];
-  const action = { title: 'a', method: 'GET', platform: 'x', id: 'a', path: '/a', key: undefined, modelName: undefined, custom: false };
+  const action = { title: 'a', method: 'GET', platform: 'x', id: 'a', path: '/a', baseUrl: undefined, key: undefined, modelName: undefined, custom: false };
   const directory = createActionDirectory(async (platform) => {
     loads.push(platform);
     return platform.startsWith('real') ? [action] : [];

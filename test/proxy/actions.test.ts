@@ -148,7 +148,7 @@ t.test('GET /integrations/:platform/actions lists and searches them', async (t) 
   t.match((await gateway.request('GET', '/integrations/gmail/actions?q=BATCH&limit=1')).json, { total: 1, rows: [{ id: 'batch' }] });
 });
 
-const action = (path: string): Action => ({ id: path, path, title: path, method: 'GET', platform: 'x', key: undefined, modelName: undefined, custom: undefined });
+const action = (path: string): Action => ({ id: path, path, title: path, method: 'GET', platform: 'x', baseUrl: undefined, key: undefined, modelName: undefined, custom: undefined });
 
 t.test('most specific wins, and a prefix that all templates share may be left out', async (t) => {
   const index = indexActions([
@@ -161,8 +161,8 @@ t.test('most specific wins, and a prefix that all templates share may be left ou
   t.equal(match('/v1/api/items/new:go')?.action.id, '/v1/api/items/new:{{verb}}');
   t.equal(match('/v1/api/other/new')?.action.id, '/v1/api/{{kind}}/new');
   t.equal(match('/v1/api/items/new/tags')?.action.id, '/v1/api/items/{{id}}/tags');
-  t.match(match('/items/7'), { prefix: '/v1/api', action: { id: '/v1/api/items/{{id}}' } });
-  t.match(match('/api/items/7'), { prefix: '/v1', action: { id: '/v1/api/items/{{id}}' } });
+  t.match(match('/items/7'), { path: '/v1/api/items/7', action: { id: '/v1/api/items/{{id}}' } });
+  t.match(match('/api/items/7'), { path: '/v1/api/items/7', action: { id: '/v1/api/items/{{id}}' } });
   t.equal(match('/v1/api/items/7/'), undefined);
   t.equal(match('/'), undefined);
   t.equal(index.match('POST', '/v1/api/items/7'), undefined);
@@ -174,7 +174,7 @@ t.test('Gmail\'s paths are found without /gmail/v1, whatever else the catalogue 
     const index = indexActions([...gmail, ...others].map(action));
     for (const path of ['/users/me/messages', '/v1/users/me/messages', '/gmail/v1/users/me/messages']) {
       t.equal(index.match('GET', path)?.action.id, gmail[0], path);
-      t.equal(index.match('GET', path)!.prefix + path, '/gmail/v1/users/me/messages');
+      t.equal(index.match('GET', path)!.path, '/gmail/v1/users/me/messages');
     }
     for (const path of ['/me/messages', '/other/me/messages', '/messages']) t.equal(index.match('GET', path), undefined, path);
   }
@@ -187,4 +187,60 @@ t.test('of a path\'s two versions neither may be guessed', async (t) => {
 t.test('within a segment more literal text is more specific, in any order of the catalogue', async (t) => {
   const paths = ['/docs/{{id}}:{{verb}}', '/docs/{{id}}:batchUpdate', '/docs/{{id}}'];
   for (const order of [paths, [...paths].reverse()]) t.equal(indexActions(order.map(action)).match('GET', '/docs/7:batchUpdate')?.action.id, paths[1]);
+});
+
+t.test('a path behind the base URL\'s own path, in whole, in part or not at all, becomes the row\'s', async (t) => {
+  const based = (path: string, baseUrl: string): Action => ({ ...action(path), baseUrl });
+  const gmail = 'https://gmail.googleapis.com/gmail/v1/';
+  const index = indexActions([based('/users/{{userId}}/profile', gmail), based('/users/{{userId}}/labels', gmail), action('/gmail/v1/users/{{userId}}/messages'), based('/{{anything}}/x', 'https://h')]);
+  for (const [path, id, sent] of [
+    ['/gmail/v1/users/me/profile', '/users/{{userId}}/profile', '/users/me/profile'], ['/users/me/profile', '/users/{{userId}}/profile', '/users/me/profile'],
+    ['/v1/users/me/profile', '/users/{{userId}}/profile', '/users/me/profile'], ['/gmail/v1/users/me/messages', '/gmail/v1/users/{{userId}}/messages', '/gmail/v1/users/me/messages'],
+    ['/users/me/messages', '/gmail/v1/users/{{userId}}/messages', '/gmail/v1/users/me/messages'],
+  ] as const) t.match(index.match('GET', path), { path: sent, action: { id } }, path);
+  t.equal(index.match('GET', '/gmail/users/me/profile'), undefined);
+  t.match(index.match('GET', '/gmail/v1/users/me/profile'), { how: ', behind the path of its base URL' });
+  const host = indexActions([based('/{{kind}}/{{id}}', 'https://{{sub}}.example.com/v1'), based('/customers', 'https://{{sub}}.example.com/v1')]);
+  t.match(host.match('GET', '/v1/customers'), { path: '/customers', action: { id: '/customers' } }, 'literal text wins over a parameter that would swallow the base');
+  t.match(host.match('GET', '/v1/orders/7'), { path: '/orders/7' });
+  for (const baseUrl of ['', 'https://h', 'https://h/', 'h/v1', '/v1', 'https://h?x=/v1']) t.equal(indexActions([based('/a', baseUrl)]).match('GET', '/v1/a'), undefined, baseUrl);
+});
+
+t.test('parameters in one brace and in two, mixed within a path and within a segment', async (t) => {
+  const index = indexActions(['/repos/{owner}/{repo}/pulls/{{pullNumber}}', '/repos/{owner}/{repo}/pulls/new', '/files/{name}.{{extension}}', '/files/{{a}}{b}', '/range/{from}...{{to}}'].map(action));
+  for (const [path, id] of [
+    ['/repos/acme/api/pulls/7', '/repos/{owner}/{repo}/pulls/{{pullNumber}}'], ['/repos/acme/api/pulls/new', '/repos/{owner}/{repo}/pulls/new'], ['/files/a.b.c', '/files/{name}.{{extension}}'],
+    ['/files/ab', '/files/{{a}}{b}'], ['/files/a', undefined], ['/files/.', undefined], ['/files/.b', '/files/{{a}}{b}'], ['/range/a...b', '/range/{from}...{{to}}'], ['/range/a....b', '/range/{from}...{{to}}'],
+    ['/range/...b', undefined], ['/range/a...', undefined], ['/repos/{owner}/{repo}/pulls/{{pullNumber}}', '/repos/{owner}/{repo}/pulls/{{pullNumber}}'],
+  ] as const) t.equal(index.match('GET', path)?.action.id, id, path);
+});
+
+t.test('%2F counts as a slash where the path means nothing else', async (t) => {
+  const index = indexActions(['/users/{{userId}}/messages', '/files/{{path}}'].map(action));
+  t.match(index.match('GET', '/users%2Fme%2fmessages'), { path: '/users/me/messages', how: ', %2F read as /' });
+  t.match(index.match('GET', '/files/a%2Fb'), { path: '/files/a%2Fb', how: '' });
+  t.equal(index.match('GET', '/users%2Fme%2Fmessages%2Fx'), undefined);
+  t.equal(index.match('GET', '/users%252Fme%252Fmessages'), undefined);
+});
+
+t.test('a segment with many parameters is matched in one pass, however much it looks like it', async (t) => {
+  const [many, other] = [`/x/${Array.from({ length: 12 }, (_, i) => `{{p${i}}}`).join('-')}-end`, `/x/${Array.from({ length: 12 }, (_, i) => `{p${i}}`).join('a')}b`];
+  const index = indexActions([many, other].map(action));
+  // With backtracking this takes longer than the universe has.
+  for (const path of [`/x/${'-'.repeat(12_000)}`, `/x/${'a'.repeat(12_000)}`, `/x/${'-a'.repeat(6_000)}-en`]) t.equal(index.match('GET', path), undefined);
+  t.equal(index.match('GET', `/x/${'-'.repeat(12_000)}-end`)?.action.id, many);
+  t.equal(index.match('GET', `/x/${'a'.repeat(12_000)}b`)?.action.id, other);
+});
+
+t.test('base URLs and encoded slashes, sent and explained', async (t) => {
+  const based = { _id: 'profile', title: 'Profile', method: 'GET', path: '/users/{userId}/profile', baseUrl: 'https://gmail.googleapis.com/gmail/v1', connectionPlatform: 'gmail', tags: [] };
+  const { upstream, gateway } = await start(t, {}, () => [based]);
+  for (const [path, extra] of [['/users/me/profile', {}], ['/gmail/v1/users/me/profile', {}], ['/users%2Fme%2Fprofile', {}], ['/gmail%2Fv1%2Fusers/me/profile', { 'x-pica-action-id': 'profile' }]] as const) {
+    t.equal((await gateway.request('GET', `/proxy/gmail${path}?a=%2F`, { headers: { ...headers, ...extra } })).status, 200, path);
+    const { url, headers: got } = upstream.received.pop()!;
+    t.same([url, got['x-pica-action-id']], ['/v1/passthrough/users/me/profile?a=%2F', 'profile'], path);
+  }
+  const { json } = await gateway.request('GET', '/proxy/gmail/gmail/v1/users/me/profile', { headers: { ...headers, 'x-authkit-explain': 'true' } });
+  t.match(json, { action: { path: based.path, baseUrl: based.baseUrl, rule: '/users/{userId}/profile, behind the path of its base URL' }, upstream: { path: '/v1/passthrough/users/me/profile' } });
+  t.match((await gateway.request('GET', '/integrations/gmail/actions?q=gmail/v1/users')).json, { rows: [{ path: based.path, baseUrl: based.baseUrl }] });
 });

@@ -53,3 +53,43 @@ t.test('pages are fetched three at a time where their number is told, and one af
   t.strictSame(await ids(told((page) => ({ rows: page < 3 ? [row(page)] : [], total: 9 }))), ['i1', 'i2']);
   await t.rejects(ids((page) => (page === 5 ? 502 : { rows: [row(page)], pages: 8 })), { message: 'status 502' });
 });
+
+t.test('rows of available-actions need not name their platform, those of the knowledge must', async (t) => {
+  const row = { systemId: 'list', title: 'List', key: 'k', method: 'GET', path: '/messages', tags: ['custom'] };
+  t.match(await fetchActions(upstreamOf(() => 404, one(row)), 'gmail'), [{ id: 'list', path: '/messages', platform: 'gmail', custom: true }]);
+  t.same(await fetchActions(upstreamOf(() => 404, one({ ...row, platform: 'github' })), 'gmail'), [], 'another\'s are dropped');
+  t.same(await fetchActions(upstreamOf(one({ ...row, connectionPlatform: undefined }), () => 404), 'gmail'), []);
+});
+
+t.test('an action is custom when one of its rows says so, and not known to be where none tells its tags', async (t) => {
+  const custom = async (knowledge: unknown, available: unknown = named) => (await fetchActions(upstreamOf(one(knowledge), one(available)), 'gmail'))[0]!.custom;
+  t.equal(await custom(known), undefined);
+  t.equal(await custom({ ...known, tags: null }), undefined);
+  t.equal(await custom({ ...known, tags: [] }), false);
+  t.equal(await custom({ ...known, tags: ['mail', ' Custom'] }), true);
+  t.equal(await custom(known, { ...named, tags: ['custom'] }), true);
+  t.equal(await custom({ ...known, tags: ['custom'] }, { ...named, tags: [] }), true);
+  const twice = await fetchActions(upstreamOf(() => ({ rows: [{ ...known, tags: [] }, { ...known, title: 'Again', tags: ['custom'] }] }), () => 404), 'gmail');
+  t.same(twice.map((action) => action.custom), [true, true], 'the upstream goes by the id alone');
+});
+
+t.test('the first page is asked for without its number, and the others as the upstream pages', async (t) => {
+  const asked: unknown[] = [];
+  const upstream = (answer: (query: Record<string, number>) => unknown): UpstreamClient => ({
+    async call(_method, path, { query } = {}) {
+      if (path !== '/v1/knowledge') return { status: 404, body: undefined };
+      asked.push(query);
+      return { status: 200, body: answer(query as Record<string, number>) };
+    },
+    rateLimit: () => undefined,
+    close: async () => {},
+  });
+  const rows = Array.from({ length: 5 }, (_, i) => ({ ...known, _id: `i${i}`, title: `T${i}` }));
+  // As the open-source server does, which takes `page` for a filter.
+  const skipping = upstream(({ page, skip = 0 }) => (page === undefined ? { type: 'read', rows: rows.slice(skip, skip + 2), total: 5, skip, limit: 2 } : { rows: [], total: 0, skip, limit: 2 }));
+  t.equal((await fetchActions(skipping, 'gmail')).length, 5);
+  t.same(asked.map((query) => (query as { skip?: number }).skip), [undefined, 2, 4]);
+  asked.length = 0;
+  t.equal((await fetchActions(upstream(({ page = 1 }) => ({ rows: rows.slice(page * 2 - 2, page * 2), total: 5, pages: 3, page })), 'gmail')).length, 5);
+  t.same(asked.map((query) => (query as { page?: number }).page), [undefined, 2, 3]);
+});
