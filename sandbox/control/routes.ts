@@ -22,6 +22,8 @@ const SeedBody = Type.Object(
     key: Type.Optional(Type.String()),
     active: Type.Optional(Type.Boolean()),
     count: Type.Optional(Type.Integer({ minimum: 1, maximum: 5000 })),
+    /** Spreads `count` over so many identities: `identity-0`, `identity-1` … */
+    identities: Type.Optional(Type.Integer({ minimum: 1 })),
   },
   { additionalProperties: false },
 );
@@ -72,11 +74,12 @@ export async function controlRoutes(instance: FastifyInstance, { state }: { stat
     return { rows, total: rows.length };
   });
   app.post('/connections', { schema: { body: SeedBody } }, async (request, reply) => {
-    const { count = 1, platform, environment = 'test', ...rest } = request.body;
+    const { count = 1, identities, platform, environment = 'test', ...rest } = request.body;
     const known = findPlatform(platform);
     if (!known) throw new ApiError('BadRequest', `Unknown platform ${platform}`);
     if (count > 1 && rest.key !== undefined) throw new ApiError('BadRequest', 'key and count exclude each other');
-    const rows = Array.from({ length: count }, () => state.vault.create({ platform: known, environment, ...rest }));
+    const identityOf = (index: number) => (identities === undefined ? rest.identity : `${rest.identity ?? 'identity'}-${index % identities}`);
+    const rows = Array.from({ length: count }, (_, index) => state.vault.create({ platform: known, environment, ...rest, identity: identityOf(index) }));
     return reply.code(201).send(count === 1 ? rows[0] : { rows, total: count });
   });
   app.patch('/connections/:id', { schema: { params: IdParams, body: ConnectionPatch } }, async (request) => {

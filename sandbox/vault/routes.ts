@@ -47,9 +47,7 @@ export async function vaultRoutes(instance: FastifyInstance, { state }: { state:
 
   app.patch('/:id', { schema: { params: IdParams, body: TagsBody } }, async (request, reply) => {
     const row = owned(state, request.params.id, request, reply);
-    row.tags = request.body.tags;
-    row.updatedAt = Date.now();
-    return shape(row);
+    return shape(state.vault.update(row.id, { tags: request.body.tags }) ?? row);
   });
 
   app.delete('/:id', { schema: { params: IdParams } }, async (request, reply) => {

@@ -5,7 +5,7 @@ import { ApiError } from '../errors.js';
 import { newId } from '../ids.js';
 import type { Environment, IdentityType, Owner } from '../identity.js';
 
-const MAX_CONNECTIONS = 100_000;
+const MAX_CONNECTIONS = 2_000_000;
 
 /** A state of a connection. */
 export const ConnectionState = Type.Union([
@@ -60,6 +60,8 @@ export interface VaultFilter {
 export class Vault {
   #byId = new Map<string, Connection>();
   #idByKey = new Map<string, string>();
+  // The rows of the last filter, so that a walk through a large vault does not filter all of it for every page.
+  #last: { filter: string; rows: Connection[] } | undefined;
 
   /** Throws Conflict for a key that is taken, ServiceUnavailable when the vault is full. */
   create(input: NewConnection): Connection {
@@ -87,6 +89,7 @@ export class Vault {
     };
     this.#byId.set(connection.id, connection);
     this.#idByKey.set(key, connection.id);
+    this.#last = undefined;
     return connection;
   }
 
@@ -106,21 +109,23 @@ export class Vault {
 
   find(filter: VaultFilter): Connection[] {
     const { environment, identity, identityType, platform, keys, tags, active } = filter;
-    return this.all().filter(
-      (row) =>
-        row.environment === environment &&
-        (identity === undefined || row.identity === identity) &&
-        (identityType === undefined || row.identityType === identityType) &&
-        (platform === undefined || row.platform === platform) &&
-        (keys === undefined || keys.includes(row.key)) &&
-        (tags === undefined || tags.some((tag) => row.tags.includes(tag))) &&
-        (active === undefined || row.active === active),
-    );
+    const matches = (row: Connection): boolean =>
+      row.environment === environment &&
+      (identity === undefined || row.identity === identity) &&
+      (identityType === undefined || row.identityType === identityType) &&
+      (platform === undefined || row.platform === platform) &&
+      (tags === undefined || tags.some((tag) => row.tags.includes(tag))) &&
+      (active === undefined || row.active === active);
+    if (keys) return [...new Set(keys)].flatMap((key) => this.byKey(key) ?? []).filter(matches);
+    const name = JSON.stringify(filter);
+    if (this.#last?.filter !== name) this.#last = { filter: name, rows: this.all().filter(matches) };
+    return this.#last.rows;
   }
 
   update(id: string, change: Partial<Pick<Connection, 'state' | 'active' | 'name' | 'tags'>>): Connection | undefined {
     const connection = this.#byId.get(id);
     if (!connection) return undefined;
+    this.#last = undefined;
     const active = change.active ?? (change.state === undefined ? connection.active : change.state !== 'failed');
     return Object.assign(connection, change, { active, updatedAt: Date.now() });
   }
@@ -128,11 +133,13 @@ export class Vault {
   delete(id: string): void {
     const connection = this.#byId.get(id);
     if (!connection) return;
+    this.#last = undefined;
     this.#byId.delete(id);
     this.#idByKey.delete(connection.key);
   }
 
   clear(): void {
+    this.#last = undefined;
     this.#byId.clear();
     this.#idByKey.clear();
   }
