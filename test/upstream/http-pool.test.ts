@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
 import { extname } from 'node:path';
 import { once } from 'node:events';
-import { createServer, type AddressInfo, type Socket } from 'node:net';
+import type { LookupAddress } from 'node:dns';
+import { createServer, type AddressInfo, Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import t from 'tap';
@@ -324,4 +325,44 @@ t.test('a thousand calls leave no listeners, sockets or timers', async (t) => {
   pool.close();
   await wait(50);
   t.equal(await new Promise((resolve) => server.getConnections((_, count) => resolve(count))), 0);
+});
+
+t.test('a name\'s addresses are tried beside each other: a dead one costs little, and a slow one is waited for', async (t) => {
+  const { url, sockets } = await startAnswering(t, good);
+  const { port } = new URL(url);
+  const tried: string[] = [];
+  /** Connects to the server after so many milliseconds, whatever the address says; undefined: never. */
+  const open = (after: Record<string, number | undefined>) => ({ host }: { host?: string }): Socket => {
+    tried.push(host!);
+    const socket = new Socket();
+    const ms = after[host!];
+    if (ms !== undefined) void wait(ms).then(() => socket.destroyed || socket.connect(Number(port), '127.0.0.1'));
+    return socket;
+  };
+  const lookup = (_name: string, done: (error: null, addresses: LookupAddress[]) => void) => setImmediate(done, null, [
+    { address: '2001:db8::1', family: 6 }, { address: '2001:db8::2', family: 6 }, { address: '192.0.2.1', family: 4 },
+  ]);
+  const pool = openPool(t, `http://upstream.test:${port}`, { lookup, open: open({ '192.0.2.1': 900 }), connectTimeoutMs: 60_000 });
+  t.match(await send(pool, { headersTimeoutMs: 60_000 }), { body: 'ok', error: undefined });
+  t.same(tried.splice(0), ['2001:db8::1', '192.0.2.1', '2001:db8::2'], 'the families in turn');
+  t.match(await send(pool, { headersTimeoutMs: 60_000, fresh: true }), { body: 'ok' });
+  t.equal(tried[0], '192.0.2.1', 'and for a while the one that answered is tried first');
+  t.equal(sockets.length, 2);
+  const none = openPool(t, `http://upstream.test:${port}`, { lookup, open: open({}), connectTimeoutMs: 400 });
+  t.match(await send(none), { connected: false, error: { kind: 'timeout', unheard: true }, ends: 1 });
+  const nameless = openPool(t, `http://upstream.test:${port}`, { lookup: (_name, done) => setImmediate(done, Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }), []) });
+  t.match(await send(nameless), { connected: false, error: { kind: 'unreachable', code: 'ENOTFOUND', unheard: true }, ends: 1 });
+});
+
+t.test('a busy connection has a greatest age, so that the name\'s new addresses are used', async (t) => {
+  const [before, after] = [await startAnswering(t, good), await startAnswering(t, good)];
+  let address = before;
+  const pool = openPool(t, 'http://upstream.test', {
+    lookup: (_name, done) => setImmediate(done, null, [{ address: '127.0.0.1', family: 4 }]),
+    open: () => new Socket().connect(Number(new URL(address.url).port), '127.0.0.1'), maxAgeMs: 500,
+  });
+  await send(pool);
+  address = after;
+  while (after.sockets.length === 0) t.match(await send(pool), { body: 'ok', error: undefined });
+  t.equal(before.sockets.length, 1);
 });

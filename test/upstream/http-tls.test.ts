@@ -1,9 +1,9 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
+import { createServer as createPlainServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createServer, type TLSSocket } from 'node:tls';
+import { createSecureContext, createServer, TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
 import { openPool, send, startRaw } from '../helpers/http-client.js';
 
@@ -72,4 +72,38 @@ t.test('a handshake that hangs or breaks off fails before anything is sent', asy
   t.match(await hurried, { connected: false, error: { code: 'timeout' }, ends: 1 }, 'connecting is part of the time to the headers');
   const closing = await startRaw(t, (socket) => void socket.end());
   t.match(await send(openPool(t, closing.url.replace('http:', 'https:'))), { connected: false, error: { kind: 'unreachable', unheard: true }, ends: 1 });
+});
+
+t.test('an answer that is over when its connection is needs close_notify: a cut one is broken, whatever was read of it', { skip }, async (t) => {
+  const own = certificate('DNS:localhost');
+  for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+    const cut = new Set<Socket>();
+    const server = createPlainServer((raw) => {
+      const socket = new TLSSocket(raw, { isServer: true, secureContext: createSecureContext({ ...own, minVersion: version, maxVersion: version }) });
+      socket.on('error', () => {}).once('data', (data: Buffer) => {
+        const [, how, size] = /\/(\w+)\/(\d+)/.exec(data.toString())!;
+        const answer = `HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n${'a'.repeat(Number(size))}`;
+        if (how === 'whole') return void socket.end(answer);
+        if (how === 'later') return void socket.write(answer, () => void setImmediate(() => socket.end()));
+        // TCP ends without a word of TLS, as where the other side died.
+        socket.write(answer, () => void (raw.end(), cut.add(raw)));
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, resolve));
+    t.teardown(() => server.close());
+    const pool = openPool(t, `https://localhost:${(server.address() as AddressInfo).port}`, { tls: { ca: own.ca } });
+    for (const size of [5, 300_000]) {
+      for (const how of ['whole', 'later', 'cut']) {
+        for (const slow of [false, true]) {
+          const call = await send(pool, { path: `/${how}/${size}`, headersTimeoutMs: 60_000 }, (step, call) => {
+            if (!slow || step !== 'onData') return;
+            setTimeout(call.resume, 20);
+            return false;
+          });
+          t.match([call.status, call.body.length, call.error?.kind, call.ends], [200, size, how === 'cut' ? 'unreachable' : undefined, 1], `${version}, ${how}, ${size} bytes, ${slow ? 'read slowly' : 'read at once'}`);
+        }
+      }
+    }
+    t.equal(cut.size, 4);
+  }
 });

@@ -1,6 +1,6 @@
-import type { Socket } from 'node:net';
 import type { AnswerHead } from './answer-head.js';
 import { type AnswerListener, AnswerParser } from './answer-parser.js';
+import type { Dial, Wire } from './dial.js';
 import { HttpError } from './errors.js';
 import type { Exchange } from './exchange.js';
 import type { UploadListener } from './upload.js';
@@ -14,6 +14,8 @@ export type ConnectionOwner = {
   readonly bodyTimeoutMs: number;
   /** How long a body may wait to be read. */
   readonly unreadTimeoutMs: number;
+  /** After how long a connection takes no further exchange, in ticks. */
+  readonly maxAgeTicks: number;
   /** The connection can take another exchange. */
   released(connection: Connection): void;
   /** It is of no more use. */
@@ -40,12 +42,22 @@ export class Connection implements AnswerListener, UploadListener {
   #keep = true;
   /** When something last happened, in ticks. */
   #since: number;
+  /** Of the age, a part is left to chance: connections that were opened together do not close together. */
+  readonly #bestBefore: number;
+  readonly #giveUpDialing: () => void;
+  #wire: Wire | undefined;
 
   /** @param first what is sent as soon as it is connected, or fails with it */
-  constructor(private readonly owner: ConnectionOwner, private readonly socket: Socket, ready: 'connect' | 'secureConnect', first: Exchange) {
+  constructor(private readonly owner: ConnectionOwner, dial: Dial, first: Exchange) {
     this.#exchange = first;
     this.#since = first.waitsSince;
-    socket.on(ready, this.#onReady).on('data', this.#onData).on('drain', this.#onDrain).on('end', this.#onEnd).on('error', this.#onError).on('close', this.#onClose);
+    this.#bestBefore = owner.ticks + owner.maxAgeTicks * (1 - Math.random() / 5);
+    this.#giveUpDialing = dial(this.#onConnected, this.#onUnconnected);
+  }
+
+  /** Whether it has been open for so long that it should make room for one to where the name points by now. */
+  get isOld(): boolean {
+    return this.owner.ticks >= this.#bestBefore;
   }
 
   /** Sends a request on a connection that was released. */
@@ -82,7 +94,8 @@ export class Connection implements AnswerListener, UploadListener {
     this.#state = 'gone';
     this.#exchange = undefined;
     this.#parser.stop();
-    this.socket.destroy();
+    if (this.#wire) this.#wire.socket.destroy();
+    else this.#giveUpDialing();
     this.owner.gone(this);
   }
 
@@ -102,13 +115,13 @@ export class Connection implements AnswerListener, UploadListener {
     this.#since = this.owner.ticks;
     if (this.#exchange!.handler.onData(chunk) || this.#paused || this.#state !== 'body') return;
     this.#paused = true;
-    this.socket.pause();
+    this.#wire!.socket.pause();
   }
 
   onEnd(trailers: string[], reusable: boolean): void {
     const { handler, upload, keeps } = this.#exchange!;
     this.#exchange = undefined;
-    if (reusable && keeps && this.#keep && (!upload || upload.done)) this.#release();
+    if (reusable && keeps && this.#keep && (!upload || upload.done) && !this.isOld) this.#release();
     else this.destroy();
     upload?.stop();
     try {
@@ -129,13 +142,13 @@ export class Connection implements AnswerListener, UploadListener {
   #release(): void {
     this.#state = 'idle';
     this.#used = true;
-    if (this.#paused) this.socket.resume();
+    if (this.#paused) this.#wire!.socket.resume();
     this.#paused = false;
     this.owner.released(this);
   }
 
   #send(exchange: Exchange): void {
-    const { socket } = this;
+    const { socket } = this.#wire!;
     this.#state = 'waiting';
     this.#heard = false;
     this.#since = exchange.waitsSince;
@@ -159,11 +172,17 @@ export class Connection implements AnswerListener, UploadListener {
     if (this.#exchange !== exchange || !this.#paused) return;
     this.#paused = false;
     this.#since = this.owner.ticks;
-    this.socket.resume();
+    this.#wire!.socket.resume();
   }
 
-  readonly #onReady = (): void => {
-    if (this.#state === 'connecting') this.#send(this.#exchange!);
+  readonly #onConnected = (wire: Wire): void => {
+    this.#wire = wire;
+    wire.socket.on('data', this.#onData).on('drain', this.#onDrain).on('end', this.#onEnd).on('error', this.#onError).on('close', this.#onClose);
+    this.#send(this.#exchange!);
+  };
+
+  readonly #onUnconnected = (error: Error): void => {
+    this.fail(new HttpError('unreachable', `no connection: ${error.message}`, { cause: error, unheard: true }));
   };
 
   readonly #onData = (chunk: Buffer): void => {
@@ -182,13 +201,10 @@ export class Connection implements AnswerListener, UploadListener {
   };
 
   readonly #onEnd = (): void => {
-    if (!this.#exchange || !this.#parser.finish()) this.fail(this.#broken());
+    if (!this.#exchange || !this.#wire!.endedCleanly() || !this.#parser.finish()) this.fail(this.#broken());
   };
 
-  readonly #onError = (error: Error): void => {
-    // Before the request is on its way, it is the address that is at fault; the error says how.
-    this.fail(this.#state === 'connecting' ? new HttpError('unreachable', `no connection: ${error.message}`, { cause: error, unheard: true }) : this.#broken(error));
-  };
+  readonly #onError = (error: Error): void => this.fail(this.#broken(error));
 
   readonly #onClose = (): void => this.fail(this.#broken());
 

@@ -1,6 +1,5 @@
-import { connect as connectPlain, isIP, type Socket } from 'node:net';
-import { connect as connectSecure, type ConnectionOptions } from 'node:tls';
 import { Connection, type ConnectionOwner, tickMs } from './connection.js';
+import { createDialer, type Dial, type DialOptions } from './dial.js';
 import { HttpError } from './errors.js';
 import { type AnswerHandler, Exchange, type HttpRequest } from './exchange.js';
 
@@ -12,12 +11,12 @@ export type PoolOptions = {
   bodyTimeoutMs: number;
   /** How long a body may wait to be read by whoever asked for it; without it, for ever. */
   unreadTimeoutMs?: number;
-  /** How to know the other side, where that is not the usual way. */
-  tls?: Pick<ConnectionOptions, 'ca'>;
-};
+  /** For how long a connection is used at most; five minutes where nothing is said. */
+  maxAgeMs?: number;
+} & DialOptions;
 
-/** Probes of the operating system for whether the other side is still there, beyond this silence. */
-const probeAfterMs = 60_000;
+/** A busy connection would never be closed otherwise, and the name's new addresses never used. */
+const defaultMaxAgeMs = 300_000;
 
 /**
  * Keeps HTTP/1.1 connections to one origin (RFC 9112 §9.3) and sends one request at a time over each: no pipelining. The most
@@ -29,8 +28,8 @@ export class Pool implements ConnectionOwner {
   readonly connectTimeoutMs: number;
   readonly bodyTimeoutMs: number;
   readonly unreadTimeoutMs: number;
-  readonly #open: () => Socket;
-  readonly #ready: 'connect' | 'secureConnect';
+  readonly maxAgeTicks: number;
+  readonly #dial: Dial;
   readonly #host: string;
   readonly #limit: number;
   readonly #all = new Set<Connection>();
@@ -42,27 +41,18 @@ export class Pool implements ConnectionOwner {
   #timer: NodeJS.Timeout | undefined;
   #holds = false;
   #clock = 0;
-  #session: Buffer | undefined;
   #closed = false;
 
   /** @param origin `http:` or `https:`; a path is ignored */
-  constructor(origin: string, { connections, connectTimeoutMs, bodyTimeoutMs, unreadTimeoutMs = Infinity, tls }: PoolOptions) {
-    const { protocol, hostname, host, port } = new URL(origin);
-    const name = hostname.replace(/^\[(.*)\]$/, '$1');
-    this.#host = host;
+  constructor(origin: string, { connections, connectTimeoutMs, bodyTimeoutMs, unreadTimeoutMs = Infinity, maxAgeMs = defaultMaxAgeMs, ...dialing }: PoolOptions) {
+    const url = new URL(origin);
+    this.#host = url.host;
     this.#limit = connections;
     this.connectTimeoutMs = connectTimeoutMs;
     this.bodyTimeoutMs = bodyTimeoutMs;
     this.unreadTimeoutMs = unreadTimeoutMs;
-    const secure = protocol === 'https:';
-    const address = { host: name, port: Number(port) || (secure ? 443 : 80) };
-    this.#ready = secure ? 'secureConnect' : 'connect';
-    const plainOptions = { ...address, highWaterMark: 64 * 1024 };
-    // RFC 6066 §3: an address is no server name.
-    const secureOptions = { ...tls, ...address, servername: isIP(name) ? '' : name, ALPNProtocols: ['http/1.1'] };
-    this.#open = secure
-      ? () => connectSecure({ ...secureOptions, session: this.#session }).on('session', (session: Buffer) => (this.#session = session))
-      : () => connectPlain(plainOptions);
+    this.maxAgeTicks = maxAgeMs / tickMs;
+    this.#dial = createDialer(url, dialing);
   }
 
   /** Sends a request; everything that happens, its failure too, is told to the handler, and later. */
@@ -129,8 +119,7 @@ export class Pool implements ConnectionOwner {
   };
 
   #connect(first: Exchange): void {
-    const socket = this.#open().setNoDelay(true).setKeepAlive(true, probeAfterMs).unref();
-    this.#all.add(new Connection(this, socket, this.#ready, first));
+    this.#all.add(new Connection(this, this.#dial, first));
   }
 
   /** Keeps time, and the process, while there are calls: the sockets themselves hold nothing. */
@@ -152,7 +141,7 @@ export class Pool implements ConnectionOwner {
       this.#waiting.splice(this.#waiting.indexOf(exchange), 1);
       exchange.handler.onError(new HttpError('timeout', 'no connection became free in time'));
     }
-    for (const connection of this.#idle.filter(({ idleSince, idleMs }) => this.#clock - idleSince >= idleMs)) connection.destroy();
+    for (const connection of this.#idle.filter(({ idleSince, idleMs, isOld }) => isOld || this.#clock - idleSince >= idleMs)) connection.destroy();
     if (this.#waiting.length > 0 || this.#all.size > this.#idle.length + this.#rested.length) return;
     this.#holds = false;
     this.#timer?.unref();
