@@ -31,6 +31,11 @@ export function cacheKeys(store: KeyStore, invalidations: Invalidations): Cached
       await tell(id);
       return found;
     },
+    async revokeWithDescendants(id, at) {
+      const revoked = await store.revokeWithDescendants(id, at);
+      for (const one of revoked) await tell(one);
+      return revoked;
+    },
     async rotate(id, now, expiresAt, next) {
       const created = await store.rotate(id, now, expiresAt, next);
       await tell(id);

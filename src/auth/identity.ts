@@ -71,11 +71,7 @@ export function resolveIdentity(principal: Principal | null, headers: FastifyReq
     if (sources[0]) throw invalid(typeField(sources[0].where), 'names a type without an identity');
     return undefined;
   }
-  if (principal && !principal.identity && !isPublishable(principal) && isFromBrowser(headers)) {
-    throw new Problem('identity_not_trusted', 'A browser may not choose whom an unbound key acts as: give it an AuthKit session (POST /authkit/sessions).', {
-      errors: [{ field: first.where, message: 'comes from a browser' }],
-    });
-  }
+  if (principal) refuseBrowsersChoice(principal, headers, first.where);
   // The first decides the type too: what comes after may agree, but not say of which type a plain `x-identity: 42` is.
   const identityType = first.identityType ?? 'user';
   for (const other of sources) {
@@ -87,6 +83,14 @@ export function resolveIdentity(principal: Principal | null, headers: FastifyReq
     }
   }
   return { identity: first.identity, identityType };
+}
+
+/** 403 `identity_not_trusted` where an identity was named at `where` by a browser that holds an unbound key, unless that is publishable. */
+export function refuseBrowsersChoice(principal: Principal, headers: FastifyRequest['headers'], where: string): void {
+  if (principal.identity || isPublishable(principal) || !isFromBrowser(headers)) return;
+  throw new Problem('identity_not_trusted', 'A browser may not choose whom an unbound key acts as: give it an AuthKit session (POST /authkit/sessions).', {
+    errors: [{ field: where, message: 'comes from a browser' }],
+  });
 }
 
 /** {@link resolveIdentity}, or 400 `identity_required`. */

@@ -1,9 +1,9 @@
 import { Problem } from '../errors.js';
 import { decodeCursor, page } from '../persistence/keyset.js';
-import { isActive } from './authenticator.js';
+import { isActive, unauthorized } from './authenticator.js';
 import type { Identity } from './identity.js';
 import { digestKey, generateKey, keyHint } from './key-format.js';
-import type { KeyStore, StoredKey } from './key-store.js';
+import type { KeyFilter, KeyStore, StoredKey } from './key-store.js';
 import { isPublishable, type Principal } from './principal.js';
 import { opens } from './scopes.js';
 
@@ -21,9 +21,12 @@ export type KeyService = {
    * the manager's own, and for allowed origins on a key that is more than a token key.
    */
   create(manager: Principal, request: KeyRequest): Promise<IssuedKey>;
-  list(manager: Principal, cursor: string | undefined, limit: number): Promise<{ rows: StoredKey[]; nextCursor: string | null }>;
-  /** 404 `api_key_not_found` for unknown keys and for keys of another identity. Repeating it changes nothing. */
-  revoke(manager: Principal, id: string): Promise<void>;
+  list(manager: Principal, filter: KeyFilter, cursor: string | undefined, limit: number): Promise<{ rows: StoredKey[]; nextCursor: string | null }>;
+  /**
+   * 404 `api_key_not_found` for unknown keys and for keys of another identity. Repeating it changes nothing. `descendants`: also
+   * every key that it, or one of those, made or was rotated into.
+   */
+  revoke(manager: Principal, id: string, descendants?: boolean): Promise<void>;
   /** A successor with the same rights; the old key works for `overlapSeconds` more. 409 when it is no longer active. */
   rotate(manager: Principal, id: string, overlapSeconds: number): Promise<IssuedKey>;
 };
@@ -50,15 +53,19 @@ export function createKeyService(store: KeyStore, now: () => Date = () => new Da
       const stored = await store.create({
         name, scopes, expiresAt, allowedOrigins, boundTo: boundTo ?? manager.identity, digest: digestKey(key), hint: keyHint(key), createdBy: manager.id,
       });
+      // The manager was revoked while it asked: what it would leave behind nobody expects to be there.
+      if (!stored) throw unauthorized();
       return { stored, key };
     },
 
-    async list(manager, cursor, limit) {
-      return page(await store.list(manager.identity, decodeCursor(cursor), limit + 1), limit);
+    async list(manager, filter, cursor, limit) {
+      return page(await store.list(manager.identity, filter, decodeCursor(cursor), limit + 1), limit);
     },
 
-    async revoke(manager, id) {
-      await store.revoke((await find(manager, id)).id, now());
+    async revoke(manager, id, descendants = false) {
+      const stored = await find(manager, id);
+      if (descendants) await store.revokeWithDescendants(stored.id, now());
+      else await store.revoke(stored.id, now());
     },
 
     async rotate(manager, id, overlapSeconds) {

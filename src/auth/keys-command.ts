@@ -17,7 +17,7 @@ export const usage = `usage: npm run keys -- COMMAND        (in the image: node 
          [--expires WHEN]                         a date, or 30d, 12h, 45m from now
          [--origin ORIGIN …]                      publishable: for browsers on these origins; only with --scope authkit:token
   list
-  revoke ID
+  revoke ID [--descendants]                       and every key that it, or one of those, made or was rotated into
   rotate ID [--overlap SECONDS]                   how long the old key keeps working; an hour unless given
 
 Scopes: ${Object.keys(scopes).join(', ')}, proxy:{platform}.`;
@@ -32,7 +32,7 @@ const maxOverlapSeconds = 604_800;
 
 /** What each command takes besides its id. */
 const optionsOf: Record<string, readonly string[]> = {
-  create: ['name', 'scope', 'identity', 'identity-type', 'expires', 'origin'], list: [], revoke: [], rotate: ['overlap'],
+  create: ['name', 'scope', 'identity', 'identity-type', 'expires', 'origin'], list: [], revoke: ['descendants'], rotate: ['overlap'],
 };
 
 /**
@@ -57,8 +57,8 @@ export async function runKeysCommand(args: readonly string[], keys: KeyService, 
     }
     case 'list': return list(keys);
     case 'revoke':
-      await keys.revoke(rootPrincipal, readId(id));
-      return `revoked ${id}`;
+      await keys.revoke(rootPrincipal, readId(id), values.descendants);
+      return `revoked ${id}${values.descendants ? ' and its descendants' : ''}`;
     case 'rotate': {
       const overlap = Number(values.overlap ?? 3600);
       if (!Number.isInteger(overlap) || overlap < 0 || overlap > maxOverlapSeconds) throw new UsageError(`--overlap is 0–${maxOverlapSeconds} seconds.`);
@@ -75,7 +75,7 @@ function parse(args: readonly string[]) {
   try {
     return parseArgs({
       args: [...args], allowPositionals: true,
-      options: { name: text, scope: texts, identity: text, 'identity-type': text, expires: text, origin: texts, overlap: text },
+      options: { name: text, scope: texts, identity: text, 'identity-type': text, expires: text, origin: texts, overlap: text, descendants: { type: 'boolean' } },
     });
   } catch (error) {
     throw new UsageError((error as Error).message);
@@ -85,7 +85,7 @@ function parse(args: readonly string[]) {
 async function list(keys: KeyService): Promise<string> {
   const lines: string[] = [];
   for (let cursor: string | undefined, more = true; more;) {
-    const { rows, nextCursor } = await keys.list(rootPrincipal, cursor, 100);
+    const { rows, nextCursor } = await keys.list(rootPrincipal, {}, cursor, 100);
     lines.push(...rows.map(describe));
     cursor = nextCursor ?? undefined;
     more = nextCursor !== null;
@@ -93,11 +93,13 @@ async function list(keys: KeyService): Promise<string> {
   return lines.length > 0 ? lines.join('\n') : 'no keys';
 }
 
-function describe({ id, name, hint, scopes: granted, boundTo, allowedOrigins, expiresAt, revokedAt, lastUsedAt }: StoredKey): string {
+function describe({ id, name, hint, scopes: granted, boundTo, allowedOrigins, createdBy, rotatedFrom, expiresAt, revokedAt, lastUsedAt }: StoredKey): string {
   return [
     id, hint, JSON.stringify(name), granted.join(','),
     ...(boundTo ? [`as ${boundTo.identityType} ${JSON.stringify(boundTo.identity)}`] : []),
     ...(allowedOrigins.length > 0 ? [`on ${allowedOrigins.join(',')}`] : []),
+    ...(createdBy ? [`by ${createdBy}`] : []),
+    ...(rotatedFrom ? [`after ${rotatedFrom}`] : []),
     ...(revokedAt ? [`revoked ${revokedAt.toISOString()}`] : []),
     ...(expiresAt ? [`until ${expiresAt.toISOString()}`] : []),
     lastUsedAt ? `used ${lastUsedAt.toISOString()}` : 'never used',

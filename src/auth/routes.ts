@@ -1,11 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import Type from 'typebox';
-import { bodyProblems, IdParams, PageQuery, problems } from '../schemas.js';
+import { bodyProblems, IdParams, problems } from '../schemas.js';
 import { type Identity, IdentityHeaders, resolveIdentity } from './identity.js';
 import type { IssuedKey, KeyService } from './key-service.js';
 import type { StoredKey } from './key-store.js';
 import { actorOf } from './plugin.js';
-import { IssuedKeySchema, KeyPageSchema, KeyRequestSchema, KeySchema, RotateRequestSchema } from './schemas.js';
+import { IssuedKeySchema, KeyListQuerySchema, KeyPageSchema, KeyRequestSchema, KeySchema, RotateRequestSchema } from './schemas.js';
 
 const access = { scope: 'api-keys:manage' } as const;
 
@@ -32,10 +32,11 @@ export const keyRoutes: FastifyPluginAsyncTypebox<{ keys: KeyService }> = async 
     config: { access },
     schema: {
       operationId: 'listApiKeys', tags: ['api-keys'], headers: IdentityHeaders, summary: 'List API keys', description: 'Newest first, revoked ones included; never a key itself.',
-      querystring: Type.Object(PageQuery, { additionalProperties: false }), response: { 200: KeyPageSchema, ...problems('invalid_cursor') },
+      querystring: KeyListQuerySchema, response: { 200: KeyPageSchema, ...problems('invalid_cursor') },
     },
   }, async (request) => {
-    const { rows, nextCursor } = await keys.list(actorOf(request), request.query.cursor, request.query.limit);
+    const { limit, cursor, ...filter } = request.query;
+    const { rows, nextCursor } = await keys.list(actorOf(request), filter, cursor, limit);
     return { rows: rows.map(present), nextCursor };
   });
 
@@ -43,10 +44,14 @@ export const keyRoutes: FastifyPluginAsyncTypebox<{ keys: KeyService }> = async 
     config: { access },
     schema: {
       operationId: 'revokeApiKey', tags: ['api-keys'], headers: IdentityHeaders, summary: 'Revoke an API key', description: 'Takes effect at once. Repeating it changes nothing.',
-      params: IdParams, response: { 204: Type.Null({ description: 'Revoked.' }), ...problems('api_key_not_found') },
+      params: IdParams,
+      querystring: Type.Object({
+        descendants: Type.Boolean({ default: false, description: '`true`: also every key that it, or one of those, made or was rotated into.' }),
+      }, { additionalProperties: false }),
+      response: { 204: Type.Null({ description: 'Revoked.' }), ...problems('api_key_not_found') },
     },
   }, async (request, reply) => {
-    await keys.revoke(actorOf(request), request.params.id);
+    await keys.revoke(actorOf(request), request.params.id, request.query.descendants);
     return reply.code(204).send(null);
   });
 
@@ -77,6 +82,8 @@ function present(stored: StoredKey) {
     identity: stored.boundTo?.identity ?? null,
     identityType: stored.boundTo?.identityType ?? null,
     allowedOrigins: stored.allowedOrigins,
+    createdBy: stored.createdBy,
+    rotatedFrom: stored.rotatedFrom,
     createdAt: stored.createdAt.toISOString(),
     expiresAt: stored.expiresAt?.toISOString() ?? null,
     revokedAt: stored.revokedAt?.toISOString() ?? null,

@@ -1,5 +1,5 @@
 import Type from 'typebox';
-import { Nullable, printable, Ref, Time } from '../schemas.js';
+import { Nullable, PageQuery, printable, Ref, Time } from '../schemas.js';
 import { IdentitySchema, IdentityTypeSchema } from './identity.js';
 import { ScopeSchema } from './scopes.js';
 
@@ -42,6 +42,8 @@ const keyMembers = {
   identity: Nullable(Type.String()),
   identityType: Nullable(Type.String()),
   allowedOrigins: Type.Array(Type.String(), { description: 'Of a publishable key; else empty.' }),
+  createdBy: Nullable(Type.String({ description: 'The id of the key that made it, or `root`.' })),
+  rotatedFrom: Nullable(Type.String({ format: 'uuid', description: 'The key that it succeeded.' })),
   createdAt: Time,
   expiresAt: Nullable(Time),
   revokedAt: Nullable(Time),
@@ -49,7 +51,8 @@ const keyMembers = {
 };
 const keyExample = {
   id: '01938f7e-5c1a-7d3e-9b0a-3f2d1c0b9a87', name: 'billing service', hint: 'agk_9fQ2…', scopes: ['connections:read', 'proxy:stripe'],
-  identity: null, identityType: null, allowedOrigins: [], createdAt: '2026-01-01T00:00:00.000Z', expiresAt: null, revokedAt: null, lastUsedAt: null,
+  identity: null, identityType: null, allowedOrigins: [], createdBy: 'root', rotatedFrom: null,
+  createdAt: '2026-01-01T00:00:00.000Z', expiresAt: null, revokedAt: null, lastUsedAt: null,
 };
 
 /** An API key in answers: never the key itself. */
@@ -59,6 +62,13 @@ export const KeySchema = Type.Object(keyMembers, { $id: 'ApiKey', examples: [key
 export const IssuedKeySchema = Type.Object({ ...keyMembers, key: Type.String({ description: 'The key. It is not stored and not shown again.' }) }, {
   $id: 'IssuedApiKey', examples: [{ ...keyExample, key: 'agk_…' }],
 });
+
+/** The filters and the page of `GET /api-keys`. */
+export const KeyListQuerySchema = Type.Object({
+  createdBy: Type.Optional(Type.String({ pattern: '^(?:root|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$', description: 'Made by the key of this id, or by `root`.' })),
+  rotatedFrom: Type.Optional(Type.String({ format: 'uuid', description: 'The successor of the key of this id.' })),
+  ...PageQuery,
+}, { additionalProperties: false });
 
 /** A page of `GET /api-keys`. */
 export const KeyPageSchema = Type.Object({ rows: Type.Array(Ref(KeySchema)), nextCursor: Nullable(Type.String()) }, {

@@ -1,14 +1,16 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyRequest } from 'fastify';
-import Type from 'typebox';
+import Type, { type Static } from 'typebox';
 import { isBrowsersWord } from '../auth/browser.js';
-import { type Identity, IdentityHeaders, requireIdentity } from '../auth/identity.js';
+import { type Identity, IdentityHeaders, refuseBrowsersChoice, requireIdentity } from '../auth/identity.js';
 import { principalOf } from '../auth/plugin.js';
+import { isBrowserCredential, type Principal } from '../auth/principal.js';
 import { Problem } from '../errors.js';
 import { bodyProblems, IdParams, problems, Ref, sessionProblems, upstreamProblems } from '../schemas.js';
 import { connectionStates, type ConnectionState, storable } from '../upstream/vault.js';
 import {
-  ConnectionPageSchema, ConnectionSchema, type CreateBody, CreateBodySchema, judgedPart, ListQuerySchema, PatchBodySchema, SyncBodySchema, SyncQuerySchema, SyncResponses,
+  ConnectionPageSchema, ConnectionSchema, ConnectionViewSchema, type CreateBody, CreateBodySchema,
+  judgedPart, ListQuerySchema, PatchBodySchema, SyncBodySchema, SyncQuerySchema, SyncResponses,
 } from './schemas.js';
 import type { Reconciler } from './reconciler.js';
 import type { Claimant, ConnectionClaim } from './save.js';
@@ -23,6 +25,7 @@ const maxMetadataBytes = 16 * 1024;
 /** `/connections`: store, list, read, change, delete and sync. */
 export const connectionRoutes: FastifyPluginAsyncTypebox<{ connections: ConnectionService; reconciler: Reconciler }> = async (app, { connections, reconciler }) => {
   app.addSchema(ConnectionSchema);
+  app.addSchema(ConnectionViewSchema);
 
   app.post('/connections', {
     config: { access: { ...write, sessions: true }, judgedPart },
@@ -32,8 +35,8 @@ export const connectionRoutes: FastifyPluginAsyncTypebox<{ connections: Connecti
         + 'Unless CONNECTION_VERIFICATION says otherwise, the vault must have the connection for this identity, and state, name and tags come from there.',
       body: CreateBodySchema,
       response: {
-        200: Ref(ConnectionSchema, 'Already there; updated.'),
-        201: Ref(ConnectionSchema, 'Stored.'),
+        200: Ref(ConnectionViewSchema, 'Already there; updated.'),
+        201: Ref(ConnectionViewSchema, 'Stored.'),
         ...problems(
           'identity_required', 'identity_conflict', 'connection_owned_by_other', 'invalid_connection_key', 'environment_mismatch', 'platform_mismatch',
           'connection_claim_rejected', 'platform_not_allowed', 'connection_not_found', ...bodyProblems, ...sessionProblems, ...upstreamProblems,
@@ -47,19 +50,22 @@ export const connectionRoutes: FastifyPluginAsyncTypebox<{ connections: Connecti
     });
     const { connection, created } = await connections.save(owner, toClaim(body), claimantOf(request));
     if (created) reply.code(201).header('location', `/connections/${connection.id}`);
-    return present(connection);
+    return presentTo(principalOf(request))(connection);
   });
 
   app.get('/connections', {
     config: { access: { ...read, sessions: true } },
     schema: {
-      operationId: 'listConnections', tags: ['connections'], headers: IdentityHeaders, summary: 'List connections', description: 'Newest first, in pages behind a keyset cursor.',
+      operationId: 'listConnections', tags: ['connections'], headers: IdentityHeaders, summary: 'List connections',
+      description: 'Newest first, in pages behind a keyset cursor. Sessions and JWTs see the platforms they are for, without `key` and `metadata`.',
       querystring: ListQuerySchema, response: { 200: ConnectionPageSchema, ...problems('identity_conflict', 'invalid_cursor', ...sessionProblems) },
     },
   }, async (request) => {
     const { limit, cursor, ...filter } = request.query;
-    const { rows, nextCursor } = await connections.list(narrow(filter, request.identity), cursor, limit);
-    return { rows: rows.map(present), nextCursor };
+    const principal = principalOf(request);
+    if (filter.identity !== undefined) refuseBrowsersChoice(principal, request.headers, 'query.identity');
+    const { rows, nextCursor } = await connections.list({ ...narrow(filter, request.identity), platforms: platformsOf(principal) }, cursor, limit);
+    return { rows: rows.map(presentTo(principal)), nextCursor };
   });
 
   app.get('/connections/:id', {
@@ -120,11 +126,15 @@ export const connectionRoutes: FastifyPluginAsyncTypebox<{ connections: Connecti
 
 function claimantOf(request: FastifyRequest): Claimant {
   const principal = principalOf(request);
-  const { platforms = [], reconnect } = principal.session ?? {};
   return {
     fromBrowser: isBrowsersWord(principal, request.headers), bound: principal.identity !== undefined,
-    platforms: platforms.length > 0 ? platforms : undefined, reconnect,
+    platforms: platformsOf(principal), reconnect: principal.session?.reconnect,
   };
+}
+
+/** The platforms that a session is for; undefined: all. */
+function platformsOf({ session }: Principal): readonly string[] | undefined {
+  return session && session.platforms.length > 0 ? session.platforms : undefined;
 }
 
 function narrow(filter: ConnectionFilter, owner: Identity | undefined): ConnectionFilter {
@@ -168,6 +178,15 @@ function refuseUnstorable(metadata: Record<string, unknown>): void {
     // Postgres' jsonb does not hold it; JSON.stringify writes it as an escape.
     : /(?<!\\)(?:\\\\)*\\u0000/.test(text) ? 'must not contain NUL' : undefined;
   if (message) throw new Problem('invalid_request', `metadata ${message}.`, { errors: [{ field: 'body.metadata', message }] });
+}
+
+/** Everything for a server; a browser gets neither the connection's key nor the application's own metadata. */
+function presentTo(principal: Principal): (connection: Connection) => Static<typeof ConnectionViewSchema> {
+  if (!isBrowserCredential(principal)) return present;
+  return (connection) => {
+    const { key: _key, metadata: _metadata, ...seen } = present(connection);
+    return seen;
+  };
 }
 
 function present(connection: Connection) {

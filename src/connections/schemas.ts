@@ -95,8 +95,7 @@ const connectionExample = {
   identityType: 'user', name: 'Ada\'s mail', tags: [], metadata: {}, createdAt: '2026-01-01T00:00:00.000Z', updatedAt: '2026-01-01T00:00:00.000Z', lastUsedAt: null,
 };
 
-/** A connection in answers. */
-export const ConnectionSchema = Type.Object({
+const connectionMembers = {
   id: Type.String({ format: 'uuid' }),
   key: Type.String(),
   platform: Type.String(),
@@ -111,10 +110,20 @@ export const ConnectionSchema = Type.Object({
   createdAt: Time,
   updatedAt: Time,
   lastUsedAt: Nullable(Time),
-}, { $id: 'Connection', examples: [connectionExample] });
+};
+
+/** A connection in answers to API keys. */
+export const ConnectionSchema = Type.Object(connectionMembers, { $id: 'Connection', examples: [connectionExample] });
+
+/** A connection in answers that browsers may get too. */
+export const ConnectionViewSchema = Type.Object({
+  ...connectionMembers,
+  key: Type.Optional(Type.String({ description: 'Not for a session or a JWT.' })),
+  metadata: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: 'Not for a session or a JWT.' })),
+}, { $id: 'ConnectionView', examples: [connectionExample] });
 
 /** A page of `GET /connections`. */
-export const ConnectionPageSchema = Type.Object({ rows: Type.Array(Ref(ConnectionSchema)), nextCursor: Nullable(Type.String()) }, {
+export const ConnectionPageSchema = Type.Object({ rows: Type.Array(Ref(ConnectionViewSchema)), nextCursor: Nullable(Type.String()) }, {
   examples: [{ rows: [connectionExample], nextCursor: null }],
 });
 

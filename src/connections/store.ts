@@ -13,7 +13,11 @@ export type Connection = UserConnectionModel;
 export type NewConnection = Identity & Pick<Connection, 'key' | 'platform' | 'environment' | 'state' | 'name' | 'tags'>;
 
 /** What a connection can be looked for by; undefined members do not narrow. */
-export type ConnectionFilter = Partial<Pick<Connection, 'identity' | 'identityType' | 'platform' | 'environment' | 'state' | 'key'>> & { tag?: string | undefined };
+export type ConnectionFilter = Partial<Pick<Connection, 'identity' | 'identityType' | 'platform' | 'environment' | 'state' | 'key'>> & {
+  tag?: string | undefined;
+  /** Only those of one of these platforms. */
+  platforms?: readonly string[] | undefined;
+};
 
 /** Which connections of an identity a call could use. */
 export type Fit = Identity & Pick<Connection, 'platform' | 'environment'> & {
@@ -93,8 +97,8 @@ export function createConnectionStore(prisma: PrismaClient): ConnectionStore {
     isReplaced: (connection) => isReplaced(prisma, connection),
     find: async (id, owner) => (await prisma.userConnection.findFirst({ where: { id, ...ownedBy(owner) } })) ?? undefined,
     findByKey: async (key) => (await prisma.userConnection.findUnique({ where: { key } })) ?? undefined,
-    list: ({ tag, ...filter }, position, limit) => prisma.userConnection.findMany({
-      where: { ...definedOnly(filter), ...(tag === undefined ? {} : { tags: { has: tag } }), ...after(position) },
+    list: ({ tag, platforms, ...filter }, position, limit) => prisma.userConnection.findMany({
+      where: { ...definedOnly(filter), ...(platforms ? { AND: { platform: { in: [...platforms] } } } : {}), ...(tag === undefined ? {} : { tags: { has: tag } }), ...after(position) },
       orderBy: newestFirst,
       take: limit,
     }),

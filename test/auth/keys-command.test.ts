@@ -41,6 +41,9 @@ t.test('keys are created, listed, rotated and revoked without any key at hand', 
   t.equal(await run('revoke', successor), `revoked ${successor}`);
   t.equal(await works(next!), 401);
 
+  const manager = (await run('create', '--name', 'manager', '--scope', 'api-keys:manage')).split(' ')[0]!;
+  t.equal(await run('revoke', manager, '--descendants'), `revoked ${manager} and its descendants`);
+  t.match((await run('list')).split('\n').find((line) => line.startsWith(manager)), /by root .*revoked /);
   const page = await run('create', '--name', 'page', '--scope', 'authkit:token', '--origin', 'https://app.example.com');
   t.match(page, 'on https://app.example.com');
 });

@@ -56,6 +56,10 @@ t.test('publishable keys', async (t) => {
     t.equal((await gateway.request('POST', '/connections', {
       key: all, headers: browser, json: { key: `test::gmail::default::${'0'.repeat(32)}`, platform: 'gmail', identity: 'ada' },
     })).json.code, 'identity_not_trusted', 'nor by a connection\'s record');
+    t.match(await gateway.request('GET', '/connections?identity=ada', { key: all, headers: browser }), {
+      status: 403, json: { code: 'identity_not_trusted', errors: [{ field: 'query.identity' }] },
+    }, 'nor by a query');
+    t.equal((await gateway.request('GET', '/connections?identity=ada', { key: all })).status, 200, 'as a server may');
     t.equal((await gateway.request('POST', '/authkit/sessions', { headers: browser, json: { identity: 'ada' } })).json.code, 'identity_not_trusted', 'the root key included');
   });
 

@@ -25,7 +25,7 @@ t.test('sessions', async (t) => {
     const session = asBearer(gateway, answer.json.token);
     const { claim } = await claimOf(sandbox, 'ada', 'gmail', { identityType: 'team' });
     t.match(await session('POST', '/connections', { json: claim }), { status: 201, json: { identity: 'ada', identityType: 'team' } });
-    t.match(await session('GET', '/connections'), { status: 200, json: { rows: [{ key: claim.key }] } });
+    t.match(await session('GET', '/connections'), { status: 200, json: { rows: [{ platform: 'gmail', identity: 'ada', identityType: 'team' }] } });
     const token = await session('POST', '/authkit/token');
     t.equal(token.status, 200);
     t.ok(token.json.rows.length > 30, 'all integrations');

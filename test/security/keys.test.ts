@@ -2,6 +2,7 @@ import t from 'tap';
 import { createAuthenticator } from '../../src/auth/authenticator.js';
 import { digestKey, generateKey } from '../../src/auth/key-format.js';
 import type { CachedKeys } from '../../src/auth/cached-keys.js';
+import { rootKey } from '../helpers/gateway.js';
 import { asBearer, claimOf, openSession, startBoth } from '../helpers/trust.js';
 
 t.setTimeout(300_000);
@@ -112,6 +113,49 @@ t.test('attacks with an API key', async (t) => {
     t.equal(answer.headers.get('x-authkit-error'), 'platform_mismatch', 'the connection decides too');
     for (const path of ['/proxy/GMAIL/x', '/proxy/gmail%2Fslack/x', '/proxy/gmail%00/x']) t.not((await gateway.request('GET', path, { key })).status, 200, path);
     t.equal((await asBearer(gateway, key)('GET', '/proxy/gmail/__provider/echo')).headers.get('x-authkit-error'), 'connection_not_found');
+  });
+
+  await t.test('living on in the keys that a revoked management key made', async (t) => {
+    const manager = await issue({ scopes: ['api-keys:manage', 'connections:read'] });
+    const make = async (key: string) => (await create(key, { scopes: ['api-keys:manage', 'connections:read'] })).json as { id: string; key: string };
+    const child = await make(manager.key);
+    const grandchild = await make(child.key);
+    const successor = (await gateway.request('POST', `/api-keys/${grandchild.id}/rotate`, { key: child.key })).json as { id: string; key: string };
+    const great = await make(successor.key);
+    const stranger = await make(rootKey);
+    const session = await gateway.request('POST', '/authkit/sessions', { json: { identity: 'ada' } });
+    const works = async ({ key }: { key: string }) => (await gateway.request('GET', '/connections', { key })).status;
+    const family = [manager, child, grandchild, successor, great];
+    for (const one of [...family, stranger]) t.equal(await works(one), 200);
+
+    const found = async (query: string) => ((await gateway.request('GET', `/api-keys?${query}`)).json.rows as { id: string }[]).map(({ id }) => id);
+    t.same(await found(`createdBy=${manager.id}`), [child.id], 'what a key made can be found');
+    t.same(await found(`createdBy=${child.id}`), [successor.id, grandchild.id]);
+    t.same(await found(`createdBy=${child.id}&limit=1`), [successor.id]);
+    t.same(await found(`rotatedFrom=${grandchild.id}`), [successor.id]);
+    t.ok((await found('createdBy=root&limit=100')).includes(stranger.id));
+    t.match((await gateway.request('GET', `/api-keys?rotatedFrom=${grandchild.id}`)).json.rows, [{ createdBy: child.id, rotatedFrom: grandchild.id }]);
+    for (const query of ['createdBy=me', 'rotatedFrom=root', 'createdBy=']) t.equal((await gateway.request('GET', `/api-keys?${query}`)).status, 400, query);
+
+    t.equal((await gateway.request('DELETE', `/api-keys/${child.id}?descendants=maybe`)).status, 400);
+    t.equal((await gateway.request('DELETE', `/api-keys/${manager.id}`)).status, 204);
+    t.same([await works(manager), await works(child)], [401, 200], 'without asking for it, the others stay');
+    for (let round = 0; round < 2; round += 1) t.equal((await gateway.request('DELETE', `/api-keys/${manager.id}?descendants=true`)).status, 204);
+    for (const one of family) t.equal(await works(one), 401);
+    t.equal(await works(stranger), 200);
+    t.equal(session.status, 201);
+  });
+
+  await t.test('making one more while the family is revoked', async (t) => {
+    const manager = await issue({ scopes: ['api-keys:manage', 'connections:read'] });
+    const child = (await create(manager.key, { scopes: ['api-keys:manage', 'connections:read'] })).json as { key: string };
+    const racing = Array.from({ length: 8 }, () => create(child.key, { scopes: ['connections:read'] }));
+    const [revoked, ...made] = await Promise.all([gateway.request('DELETE', `/api-keys/${manager.id}?descendants=true`), ...racing]);
+    t.equal(revoked.status, 204);
+    for (const { status, json } of made) {
+      if (status !== 201) t.equal(status, 401);
+      else t.equal((await gateway.request('GET', '/connections', { key: json.key })).status, 401, 'made just before, it went with the rest');
+    }
   });
 
   await t.test('seeing a key in a listing', async (t) => {

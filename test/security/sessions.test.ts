@@ -29,6 +29,30 @@ t.test('attacks with a session', async (t) => {
     t.equal((await gateway.request('GET', `/connections/${id}`)).status, 200, 'nothing was deleted');
   });
 
+  await t.test('seeing connections of other platforms, and keys and metadata of any', async (t) => {
+    for (const platform of ['gmail', 'slack', 'hubspot']) {
+      const { claim } = await claimOf(sandbox, 'hal', platform);
+      const { id } = (await gateway.request('POST', '/connections', { headers: { 'x-user-id': 'hal' }, json: claim })).json;
+      await gateway.request('PATCH', `/connections/${id}`, { json: { metadata: { crm: 42 } } });
+    }
+    const platformsSeen = (answer: { json: { rows: { platform: string }[] } }) => answer.json.rows.map(({ platform }) => platform).sort();
+    const narrow = asBearer(gateway, (await openSession(gateway, { identity: 'hal', platforms: ['gmail', 'hubspot'] })).token);
+    const wide = asBearer(gateway, (await openSession(gateway, { identity: 'hal' })).token);
+    t.same(platformsSeen(await wide('GET', '/connections')), ['gmail', 'hubspot', 'slack']);
+    t.same(platformsSeen(await narrow('GET', '/connections')), ['gmail', 'hubspot']);
+    t.same(platformsSeen(await narrow('GET', '/connections?platform=gmail')), ['gmail']);
+    t.same(platformsSeen(await narrow('GET', '/connections?platform=slack')), [], 'asked for by name it is not there either');
+    const first = (await narrow('GET', '/connections?limit=1')).json;
+    t.same([first.rows.length, platformsSeen(await narrow('GET', `/connections?limit=1&cursor=${first.nextCursor}`)).length], [1, 1], 'nor on a later page');
+    const claim = (await claimOf(sandbox, 'hal', 'gmail')).claim;
+    for (const answer of [await wide('GET', '/connections'), await narrow('GET', '/connections'), await narrow('POST', '/connections', { json: claim })]) {
+      t.ok(answer.status < 300, answer.text);
+      t.notMatch(answer.text, /"key"|"metadata"|test::|crm/);
+    }
+    const server = await gateway.request('GET', '/connections?identity=hal&platform=slack');
+    t.match(server.json.rows, [{ key: /^test::slack/, metadata: { crm: 42 } }], 'a server sees all of it');
+  });
+
   await t.test('using it for another identity: header, body, query', async (t) => {
     const others: [string, Record<string, unknown>][] = [
       ['x-user-id', { headers: { 'x-user-id': 'bob' } }],
