@@ -72,7 +72,7 @@ export const EnvironmentSchema = Type.Object({
     default: 'auto', description: 'Whether native paths on /proxy are resolved to the upstream\'s actions: auto, or off for the guide\'s form.',
   }),
   INTEGRATIONS_TTL_MS: milliseconds(300_000, 'How long the cached catalogues of integrations and actions count as fresh.'),
-  RECONCILE_INTERVAL_MS: milliseconds(300_000, 'How often stored connections are compared with the upstream\'s vault; 0 = never.', 0),
+  RECONCILE_INTERVAL_MS: milliseconds(300_000, 'How often a comparison of everything with the upstream\'s vault begins, the last one having ended; 0 = never.', 0),
   RECONCILE_RATE_SHARE: Type.Number({
     default: 0.2, exclusiveMinimum: 0, maximum: 1, description: 'Largest part of the upstream\'s rate limit that comparing may use.',
   }),

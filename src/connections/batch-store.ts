@@ -114,7 +114,7 @@ async function withoutDeadlock<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /** Whether Postgres ended a transaction for a deadlock (40P01): P2034 from Prisma's own queries, P2010 from raw ones. */
-function isDeadlock(error: unknown): boolean {
+export function isDeadlock(error: unknown): boolean {
   return error instanceof Prisma.PrismaClientKnownRequestError && (error.code === 'P2034' || JSON.stringify(error.meta ?? {}).includes('40P01'));
 }
 

@@ -3,7 +3,7 @@ import { databaseNow, Prisma, type PrismaClient } from '../persistence/database.
 import { after, newestFirst, type Position } from '../persistence/keyset.js';
 import { appendEvent } from '../persistence/outbox.js';
 import type { Identity } from '../auth/identity.js';
-import { createConnectionBatches } from './batch-store.js';
+import { createConnectionBatches, isDeadlock } from './batch-store.js';
 import { eventOf, eventsOfChange } from './events.js';
 
 /** A stored connection. */
@@ -128,7 +128,8 @@ export function createConnectionStore(prisma: PrismaClient): ConnectionStore {
           return after;
         }, patience);
       } catch (error) {
-        if (error instanceof RowChanged) return 'changed';
+        // A sync that stores many rows at once may hold the one that this waits for, and wait for this one.
+        if (error instanceof RowChanged || isDeadlock(error)) return 'changed';
         // P2002: a unique constraint, here that of the key.
         if (!(error instanceof Prisma.PrismaClientKnownRequestError && error.code === 'P2002')) throw error;
         // A sync may have stored it after the look for it.
