@@ -41,10 +41,10 @@ export class OwnAnswer {
     return status === 401 || status === 402 || status === 403 || status === 429 || status >= 500 || plainText.test(contentType ?? '');
   }
 
-  /** The problem to answer with; undefined for what may pass as it is. @param whole false: only the head is known for certain */
-  problem(whole: boolean): Problem | undefined {
+  /** The problem to answer with, by what has been read; undefined for what may pass as it is. */
+  problem(): Problem | undefined {
     const { status, head: { headers, contentType } } = this;
-    const text = whole ? decoded(Buffer.concat(this.#chunks), headerValue(headers, 'content-encoding')) : '';
+    const text = decoded(Buffer.concat(this.#chunks), headerValue(headers, 'content-encoding'));
     const body = text === undefined ? undefined : parseJson(text) ?? text;
     const untyped = contentType === undefined && typeof body === 'string' && body !== '';
     const refused = this.certain || untyped || text === undefined || isErrorBody(body) || quotes(text, this.secrets);

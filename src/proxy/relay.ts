@@ -17,12 +17,15 @@ import { type ResponseHead, responseHead, responseTrailers } from './response-he
 import { releaseLater } from './release.js';
 import { decideRetry, type Failure, type RetryBudget, type RetryDecision } from './retry.js';
 import { serverTiming } from './server-timing.js';
+import { Silence } from './silence.js';
 
 /**
  * A first chunk of at most this size waits for the end of the parser's run, so that header and body leave in one write. Upstreams
  * often send the header of a short answer before its body: it waits for that for a moment.
  */
 const heldBytes = 16 * 1024;
+/** How long an answer that is certainly the upstream's own is read for what it says of the failure. */
+const examinedMs = 1_000;
 
 /** What is sent, over which connection, of which platform, whose that is, and what no answer to it may quote. */
 export type RelayCall = PassthroughCall & { connectionId: string; platform: string; owner: string; secrets: readonly string[] };
@@ -76,6 +79,8 @@ export class Relay implements AttemptListener {
   #status = 0;
   /** The upstream's own answer, while it may be its error document. */
   #examined: OwnAnswer | undefined;
+  /** Ends the reading of an answer that is certainly the upstream's own. */
+  #patience: Silence | undefined;
   /** Follows the body of the upstream's own answer. */
   #filter: SecretFilter | undefined;
   #held: Buffer | undefined;
@@ -165,7 +170,7 @@ export class Relay implements AttemptListener {
     if (status >= 400) {
       const { retry, waitMs } = this.#decide({ status, retryAfter: headerValue(head.headers, 'retry-after') });
       if (retry) return this.#tryLater(waitMs);
-      if (!head.fromProvider) this.#examined = new OwnAnswer(status, head, secrets);
+      if (!head.fromProvider) this.#examine(new OwnAnswer(status, head, secrets));
       else if (isRefusal(status)) this.dependencies.noteRefusal(connectionId);
     }
     if (!this.#examined) this.dependencies.noteSeen('ok');
@@ -179,7 +184,7 @@ export class Relay implements AttemptListener {
   }
 
   onChunk(chunk: Buffer): boolean {
-    if (this.#examined) return this.#examine(chunk);
+    if (this.#examined) return this.#read(chunk);
     if (!this.#filter) return this.#take(chunk);
     const passed = this.#filter.pass(chunk);
     if (passed === undefined) return this.#stopQuoting();
@@ -188,7 +193,8 @@ export class Relay implements AttemptListener {
 
   onEnd(rawTrailers: string[]): void {
     if (this.#examined) {
-      const problem = this.#examined.problem(true);
+      this.#patience?.end();
+      const problem = this.#examined.problem();
       // What a connection gets that was deleted upstream. The answer to a HEAD has no body that could tell who spoke.
       if (this.#status === 404 && (problem || this.#call!.method === 'HEAD')) return this.#confirm(problem, rawTrailers);
       if (problem) return this.#turnAway(problem);
@@ -225,7 +231,7 @@ export class Relay implements AttemptListener {
   }
 
   onFailure(error: Error): void {
-    if (this.#examined?.certain) return this.#turnAway(this.#examined.problem(false)!);
+    if (this.#examined?.certain) return this.#turnAway(this.#examined.problem()!);
     if (this.#head) return this.fail(problemForFailure(error));
     this.request.upstreamMs = this.#elapsed();
     this.#report(resultOf(error));
@@ -300,16 +306,26 @@ export class Relay implements AttemptListener {
   }
 
   /** Reads what may be the upstream's error document: it becomes a problem of ours, so that the caller knows who spoke. */
-  #examine(chunk: Buffer): boolean {
+  #examine(answer: OwnAnswer): void {
+    this.#examined = answer;
+    if (answer.certain) this.#patience = new Silence(examinedMs, () => this.#stopReading());
+  }
+
+  #read(chunk: Buffer): boolean {
     const examined = this.#examined!;
     if (examined.add(chunk)) return true;
-    if (!examined.certain) {
-      this.#passExamined();
-      return this.onChunk(chunk);
+    if (examined.certain) {
+      this.#stopReading();
+      return true;
     }
+    this.#passExamined();
+    return this.onChunk(chunk);
+  }
+
+  /** What has been read of the upstream's refusal must do. */
+  #stopReading(): void {
     this.#attempt!.discard();
-    this.#turnAway(examined.problem(false)!);
-    return true;
+    this.#turnAway(this.#examined!.problem()!);
   }
 
   #passExamined(): void {
@@ -394,6 +410,7 @@ export class Relay implements AttemptListener {
     if (this.#over) return;
     this.#over = true;
     if (this.#retry) clearTimeout(this.#retry);
+    this.#patience?.end();
     this.#response.off('close', this.#onCallerGone);
     if (this.#queued) this.request.raw.socket.off('close', this.#onCallerGone);
     this.#settling = this.#recorder?.abandon(this.#attempt !== undefined && this.#attempt.sent && !this.#turnedAway);

@@ -98,7 +98,9 @@ t.test('http and one speak their protocols to the sandbox', async (t) => {
 t.test('every way the upstream can fail becomes its catalogued problem, through either source', async (t) => {
   const cases: [string, Record<string, unknown>, number, string][] = [
     ['401', { kind: 'status', status: 401 }, 502, 'upstream_unauthorized'],
-    ['403', { kind: 'status', status: 403 }, 502, 'upstream_unauthorized'],
+    ['403', { kind: 'status', status: 403, body: '403 Forbidden' }, 502, 'upstream_unauthorized'],
+    ['403, which is about something else', { kind: 'status', status: 403 }, 502, 'upstream_forbidden'],
+    ['402', { kind: 'status', status: 402 }, 502, 'upstream_quota_exceeded'],
     ['429', { kind: 'rate-limit', retryAfter: 7 }, 429, 'upstream_rate_limited'],
     ['500', { kind: 'status', status: 500 }, 502, 'upstream_invalid_response'],
     ['malformed JSON', { kind: 'malformed' }, 502, 'upstream_invalid_response'],

@@ -78,7 +78,7 @@ t.test('what is not HTTP, or switches protocols unasked, is a failure of the ups
       say(`${early}${bad}\r\n`);
       finish(response);
     });
-    t.match(await exchange(gateway.url, ask('POST', 'content-length: 0\r\n') + last), /^HTTP\/1\.1 502 .*x-authkit-error: upstream_unreachable/s, bad);
+    t.match(await exchange(gateway.url, ask('POST', 'content-length: 0\r\n') + last), /^HTTP\/1\.1 502 .*x-authkit-error: upstream_invalid_response/s, bad);
   }
   const { gateway } = await start(t, (response, say) => {
     say('HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n');
