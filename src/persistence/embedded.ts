@@ -1,28 +1,64 @@
-import { access, constants, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PGlite } from '@electric-sql/pglite';
+import { NodeFS } from '@electric-sql/pglite/nodefs';
+import { DriverAdapterError } from '@prisma/driver-adapter-utils';
 import { PrismaPGlite } from 'pglite-prisma-adapter';
-import lockfile from 'proper-lockfile';
+import { type HeldDirectory, holdDirectory } from './data-directory.js';
 import type { Database } from './database.js';
 import { PrismaClient } from './generated/client.js';
 import { createProcessLocks } from './locks.js';
 import { localInvalidations } from './invalidations.js';
 
 /**
- * Opens PGlite in `dataDir` (undefined: in memory). Two processes on one directory would corrupt it, so it is locked:
- * rejects with a plain sentence when another process holds it, or it cannot be written.
+ * Opens PGlite in `dataDir` (undefined: in memory). Two processes on one directory would corrupt it, so it is held: rejects
+ * with a plain sentence when another process has it, or it cannot be written or closed to other users. A process that loses
+ * the directory refuses every query from then on, and ends by an uncaught {@link DirectoryLostError}.
  */
 export async function openEmbedded(dataDir: string | undefined): Promise<Database> {
-  const unlock = dataDir ? await lock(dataDir) : async () => {};
-  const pglite = await PGlite.create(dataDir ? join(dataDir, 'pglite') : 'memory://');
+  if (dataDir === undefined) return openPGlite(undefined, undefined);
+  const directory = await holdDirectory(dataDir, (error) => {
+    setImmediate(() => {
+      throw error;
+    });
+  });
+  try {
+    return await openPGlite(new PrivateFiles(join(dataDir, 'pglite')), directory);
+  } catch (error) {
+    await directory.release();
+    throw error;
+  }
+}
+
+async function openPGlite(files: NodeFS | undefined, directory: HeldDirectory | undefined): Promise<Database> {
+  const pglite = await PGlite.create(files ? { fs: files } : { dataDir: 'memory://' });
   // As every session on Postgres: see session.ts.
   await pglite.exec("SET TimeZone TO 'UTC'; SET DateStyle TO 'ISO'");
   const { rows: [row] } = await pglite.query<{ version: string }>("SELECT current_setting('server_version') AS version");
-  return embeddedDatabase(pglite, unlock, row?.version);
+  return embeddedDatabase(pglite, directory, row?.version);
 }
 
-/** Wraps an open PGlite; `unlock` runs after it is closed. */
-export function embeddedDatabase(pglite: PGlite, unlock: () => Promise<void> = async () => {}, version = 'unknown'): Database {
+type EmscriptenModule = { NODEFS: { node_ops: {
+  mknod(parent: unknown, name: string, mode: number, device: number): unknown;
+  setattr(node: unknown, attributes: { mode?: number }): void;
+} } };
+
+/** A directory on disk whose files are this user's alone: Emscripten sets the mode that Postgres asks for, past the umask. */
+class PrivateFiles extends NodeFS {
+  override async init(...[pglite, options]: Parameters<NodeFS['init']>): ReturnType<NodeFS['init']> {
+    const { emscriptenOpts } = await super.init(pglite, options);
+    const closeToOthers = (module: unknown): void => {
+      const operations = (module as EmscriptenModule).NODEFS.node_ops;
+      const { mknod, setattr } = operations;
+      operations.mknod = (parent, name, mode, device) => mknod(parent, name, mode & ~0o077, device);
+      operations.setattr = (node, attributes) => setattr(node, attributes.mode === undefined ? attributes : { ...attributes, mode: attributes.mode & ~0o077 });
+    };
+    return { emscriptenOpts: { ...emscriptenOpts, preRun: [closeToOthers, ...(emscriptenOpts.preRun ?? [])] } };
+  }
+}
+
+/** Wraps an open PGlite; `directory` is released after it is closed. */
+export function embeddedDatabase(pglite: PGlite, directory?: HeldDirectory, version = 'unknown'): Database {
+  if (directory) refuseWhenLost(pglite, directory);
   const adapter = migrationSafe(new PrismaPGlite(pglite), pglite);
   const prisma = new PrismaClient({ adapter, errorFormat: 'minimal' });
   return {
@@ -37,8 +73,9 @@ export function embeddedDatabase(pglite: PGlite, unlock: () => Promise<void> = a
     ping: async () => void (await pglite.query('SELECT 1')),
     close: async () => {
       await prisma.$disconnect();
-      await pglite.close();
-      await unlock();
+      // Closing writes a checkpoint: into files that may be another process's by now.
+      if (directory?.holds() ?? true) await pglite.close();
+      await directory?.release();
     },
   };
 }
@@ -57,19 +94,21 @@ function migrationSafe(factory: PrismaPGlite, pglite: PGlite): PrismaPGlite {
   return factory;
 }
 
-async function lock(dataDir: string): Promise<() => Promise<void>> {
-  try {
-    await mkdir(dataDir, { recursive: true });
-    // Otherwise taking the lock would fail, and be tried again for as long as a lock that is held.
-    await access(dataDir, constants.W_OK);
-  } catch (cause) {
-    throw new Error(`DATA_DIR (${dataDir}) cannot be written: ${(cause as Error).message}`, { cause });
-  }
-  try {
-    // A process that was killed leaves its lock behind for `stale`: wait that long before calling it taken.
-    return await lockfile.lock(dataDir, { lockfilePath: join(dataDir, '.lock'), stale: 15_000, update: 3_000, retries: { retries: 16, minTimeout: 1_000, maxTimeout: 1_000 } });
-  } catch (cause) {
-    if ((cause as { code?: string }).code !== 'ELOCKED') throw cause;
-    throw new Error(`The embedded database in DATA_DIR (${dataDir}) is in use by another process; stop it, or set DATABASE_URL.`, { cause });
-  }
+/**
+ * Lets no query through once the directory is lost, and acknowledges none during which it was lost. Everything PGlite does
+ * passes this one method.
+ */
+function refuseWhenLost(pglite: PGlite, directory: HeldDirectory): void {
+  const execute = pglite.execProtocolRawSync.bind(pglite);
+  pglite.execProtocolRawSync = (message) => {
+    assertHeld(directory);
+    const answer = execute(message);
+    assertHeld(directory);
+    return answer;
+  };
+}
+
+function assertHeld(directory: HeldDirectory): void {
+  // As Prisma's adapters name a session that is gone, so that it is answered like one.
+  if (!directory.holds()) throw new DriverAdapterError({ kind: 'ConnectionClosed' });
 }
