@@ -1,7 +1,6 @@
 import { type Chosen, isConnectionKey, namesChosen } from './connection-key-member.js';
 
-const quote = 0x22;
-const backslash = 0x5c;
+const [quote, slash, backslash, brace] = [0x22, 0x2f, 0x5c, 0x7b];
 /** Longer than any way to write `connectionKey`, or a connection key, in JSON. */
 const maxCaptured = 8 * 1024;
 const minCaptured = 'connectionKey'.length;
@@ -15,6 +14,24 @@ export const formMention = /[&;\s]connectionkey\s{0,16}[[=]/iu;
 /** `connectionKey` as the name of a part of a multipart form (RFC 7578 §4.2), once its letters are decoded. */
 export const partMention = /(?<![\w-])name\*?\s{0,16}=\s{0,16}(?:"\s{0,16}|[\w-]{0,32}'[\w-]{0,32}')?connectionkey["'[;\s]/iu;
 const anyMention = /connectionkey/iu;
+
+/** Whether a body that is there as a whole could hold the name, in any spelling: most do not, and need no scan. */
+export function couldMention(body: Buffer, forms: readonly RegExp[], comments: boolean): boolean {
+  const start = body[printableAt(body)];
+  if (start !== brace && !(comments && start === slash) && forms.length === 0) return false;
+  const text = body.latin1Slice();
+  return plainMention.test(text) || text.includes('\\u') || text.includes('\\x') || text.includes('\0') || body.includes(kelvin) || (forms.length > 0 && text.includes('%'));
+}
+
+const plainMention = /connectionkey/i;
+/** Folds to k. */
+const kelvin = Buffer.from('\u212a');
+
+/** Where the first printable ASCII byte is, or the length. */
+function printableAt(body: Buffer): number {
+  for (let i = 0; i < body.length; i += 1) if (body[i]! > 0x20 && body[i]! < 0x7f) return i;
+  return body.length;
+}
 
 /** Where in a top-level object the scan stands; `over`: behind it. */
 type Place = 'before' | 'name' | 'colon' | 'value' | 'after' | 'over';
@@ -75,13 +92,9 @@ export class BodyScan {
 
   /** Finds the first printable byte. */
   #begin(chunk: Buffer): number {
-    for (let i = 0; i < chunk.length; i += 1) {
-      const byte = chunk[i]!;
-      if (byte <= 0x20 || byte >= 0x7f) continue;
-      this.#looksLikeJson = byte === 0x7b || (this.comments && byte === 0x2f);
-      return i;
-    }
-    return chunk.length;
+    const at = printableAt(chunk);
+    if (at < chunk.length) this.#looksLikeJson = chunk[at] === brace || (this.comments && chunk[at] === slash);
+    return at;
   }
 
   #search(chunk: Buffer): void {

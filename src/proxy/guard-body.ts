@@ -1,6 +1,6 @@
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip, inflate, inflateRaw } from 'node:zlib';
-import { BodyScan, formMention, partMention } from './body-scan.js';
+import { BodyScan, couldMention, formMention, partMention } from './body-scan.js';
 import { type Chosen, foreignConnection, mismatch } from './connection-key-member.js';
 import { customHeaders, refuseInQuery, withConnectionKey } from './custom-body.js';
 import { BoundedBody, collectBody, type RequestBody, tooLarge } from './request-body.js';
@@ -42,9 +42,12 @@ export function guardBody(taken: RequestBody, call: GuardedCall): GuardedBody | 
 
 function scan(asItIs: GuardedBody, content: Buffer | BoundedBody, { headers, connection }: GuardedCall): GuardedBody | Promise<GuardedBody> {
   const { type, coding } = describe(headers);
-  const forms = [...(type.includes('x-www-form-urlencoded') ? [formMention] : []), ...(type.includes('multipart/') ? [partMention] : [])];
+  const forms: RegExp[] = [];
+  if (type.includes('x-www-form-urlencoded')) forms.push(formMention);
+  if (type.includes('multipart/')) forms.push(partMention);
   const isJson = type.includes('json');
   if (isJson || forms.length > 0) refuseCharset(type);
+  if (coding === '' && Buffer.isBuffer(content) && !couldMention(content, forms, isJson)) return asItIs;
   const found = new BodyScan(connection, forms, isJson);
   const refuse = (foreign: boolean): void => {
     if (foreign) throw foreignConnection();
@@ -68,15 +71,16 @@ async function collect(content: Buffer | BoundedBody, length: number | undefined
 
 /** Content types, and content codings but `identity`, in lower case. */
 function describe(headers: readonly string[]): { type: string; coding: string } {
-  const types: string[] = [];
-  const codings: string[] = [];
+  let type = '';
+  let coding = '';
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!;
     // Most names have another length, which is cheaper to see.
-    if (name.length === 12 && name.toLowerCase() === 'content-type') types.push(headers[i + 1]!.toLowerCase());
-    if (name.length === 16 && name.toLowerCase() === 'content-encoding') codings.push(...headers[i + 1]!.toLowerCase().split(','));
+    if (name.length === 12 && name.toLowerCase() === 'content-type') type += `${headers[i + 1]!.toLowerCase()},`;
+    if (name.length === 16 && name.toLowerCase() === 'content-encoding') coding += `${headers[i + 1]!.toLowerCase()},`;
   }
-  return { type: types.join(','), coding: codings.map((each) => each.trim()).filter((each) => each !== '' && each !== 'identity').join(',') };
+  if (coding !== '') coding = coding.split(',').map((each) => each.trim()).filter((each) => each !== '' && each !== 'identity').join(',');
+  return { type, coding };
 }
 
 /** Of other character sets (UTF-7, EBCDIC), ASCII's bytes do not show what a text says. */

@@ -65,6 +65,20 @@ t.test('with an action id the action decides method and platform', async (t) => 
   t.equal((await call('GET', '/v1/passthrough/gmail/x', { headers })).status, 400);
 });
 
+t.test('a custom action acts with the connection that its body names, whichever the header has', async (t) => {
+  const { call, seed } = await sandbox(t);
+  const [mary, bob, slack] = [await seed({ platform: 'gmail', identity: 'mary' }), await seed({ platform: 'gmail', identity: 'bob' }), await seed({ platform: 'slack' })];
+  const { rows } = (await call('GET', '/v1/knowledge?connectionPlatform=gmail&limit=100', { headers: test })).json;
+  const action = rows.find((row: { tags: string[] }) => row.tags.includes('custom'));
+  const headers = { ...test, 'x-pica-connection-key': mary.key };
+  for (const [path, extra] of [[action.path, { 'x-pica-action-id': action._id }], ['/gmail/send-email', {}]] as const) {
+    const send = (json: unknown) => call('POST', `/v1/passthrough${path}`, { headers: { ...headers, ...extra }, json });
+    t.match((await send({ connectionKey: bob.key, to: 'x' })).json, { from: 'bob@gmail.example', to: 'x' });
+    t.match(await send({ to: 'x' }), { status: 400, json: { message: 'connectionKey is required' } });
+    t.equal((await send({ connectionKey: slack.key })).status, 404);
+  }
+});
+
 t.test('realistic answers, and the provider’s own refusal of a dead credential', async (t) => {
   const { call, seed } = await sandbox(t);
   const keys = new Map<string, string>();
