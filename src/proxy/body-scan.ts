@@ -19,7 +19,7 @@ const anyMention = /connectionkey/iu;
 export function couldMention(body: Buffer, forms: readonly RegExp[], comments: boolean): boolean {
   const start = body[printableAt(body)];
   if (start !== brace && !(comments && start === slash) && forms.length === 0) return false;
-  const text = body.latin1Slice();
+  const text = body.toString('latin1');
   return plainMention.test(text) || text.includes('\\u') || text.includes('\\x') || text.includes('\0') || body.includes(kelvin) || (forms.length > 0 && text.includes('%'));
 }
 
