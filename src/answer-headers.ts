@@ -13,6 +13,9 @@ const unlessSaid = {
   'cache-control': 'no-store',
 } as const;
 
+/** All of them, for answers that are written without Fastify. */
+export const ownAnswerHeaders: Readonly<Record<string, string>> = { ...always, ...unlessSaid };
+
 /**
  * Headers of our own answers, on every route; what a route says itself of caching, referrers or its page's content stays. A
  * provider's answers do not come this way.

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { Logger } from 'pino';
@@ -30,7 +31,9 @@ import { createConnectionStore } from './connections/store.js';
 import { corsPlugin } from './cors.js';
 import { createDemoLogin } from './demo/login.js';
 import { demoRoutes } from './demo/routes.js';
-import { answerFrameworkError, errorHandler } from './error-handler.js';
+import { errorHandler, frameworkErrorHandler } from './error-handler.js';
+import { createFront, type Front } from './http/front.js';
+import { guard } from './http/guard.js';
 import { createCatalogue } from './integrations/catalogue.js';
 import { createPlatformLabels } from './integrations/platform-labels.js';
 import { actionRoutes } from './integrations/action-routes.js';
@@ -65,7 +68,6 @@ import { createTokenSource } from './upstream/token-source.js';
 import { tracePassthrough } from './upstream/traced-passthrough.js';
 import { createVault } from './upstream/vault.js';
 import { retaining } from './retaining.js';
-import { quietSockets } from './quiet-sockets.js';
 import { buildSerializer, buildValidator } from './validators.js';
 import { createDispatcher } from './webhooks/dispatcher.js';
 import { delivering } from './webhooks/delivering.js';
@@ -76,19 +78,30 @@ import { createSender } from './webhooks/sender.js';
 import { createWebhookService } from './webhooks/service.js';
 import { createWebhookStore } from './webhooks/store.js';
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The server's side of client connections; what a stop begins with. */
+    front: Front;
+  }
+}
+
 /** What the app is built from; whoever opened the database closes it. */
 export type AppDependencies = { config: Config; database: Database; logger: Logger };
 
 /** The gateway, ready to listen. Closing it ends its upstream connections. */
 export async function buildApp({ config, database, logger }: AppDependencies): Promise<FastifyInstance> {
+  const front = createFront({ maxConnections: config.maxConnections, mayOverlap: isSafeProxied });
   const app = fastify({
+    serverFactory: front.serverFactory,
+    clientErrorHandler: front.refuseUnread,
+    return503OnClosing: false,
     loggerInstance: logger as FastifyBaseLogger,
     genReqId: requestIds(masker([...config.adminApiKeys, config.secretKey])),
     childLoggerFactory: lazyChild,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     schemaController: { compilersFactory: { buildSerializer, buildValidator } },
     bodyLimit: maxJsonBytes,
-    frameworkErrors: answerFrameworkError,
+    frameworkErrors: frameworkErrorHandler(front.report),
     rewriteUrl: (request) => routableUrl(request.url!),
     routerOptions: { maxParamLength: 512 },
   }).withTypeProvider<TypeBoxTypeProvider>();
@@ -136,22 +149,23 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
   });
   if (config.connectionVerification === 'off') logger.warn('CONNECTION_VERIFICATION=off: whoever has a connection key can store it as their own');
 
-  await app.register(quietSockets);
+  app.decorate('front', front);
   await app.register(answerHeaders);
-  await app.register(jsonBodies);
   await app.register(errorHandler);
+  await app.register(jsonBodies);
   if (config.tracing) {
     // Loaded only now: the SDK is large, and most gateways do without it.
     const { tracing } = await import('./observability/tracing.js');
     await app.register(tracing, { ...config.tracing, upstream: config.baseUrl });
   }
-  await app.register(requestLog);
+  await app.register(requestLog, { front });
+  await app.register(guard, { front });
   await app.register(openapi);
   await app.register(corsPlugin, { origins: config.corsOrigins });
   await app.register(authPlugin, { authenticator, noteUse: (id) => lastUsed.touch('api_keys', id) });
   if (config.rateLimit.perMinute > 0) await app.register(rateLimits, config.rateLimit);
-  await app.register(metrics);
-  await app.register(health, { checks: { database: database.ping }, details: { upstream: describeUpstream }, isStopping: () => stopping.signal.aborted });
+  await app.register(metrics, { front });
+  await app.register(health, { checks: { database: database.ping }, details: { upstream: describeUpstream }, isStopping: () => front.phase !== 'open' });
   await app.register(authkitRoutes, { issueToken: createTokenSource(config, upstream, seen.note) });
   await app.register(sessionRoutes, { sessions });
   const pacer = createPacer(upstream, { share: config.reconcileRateShare });
@@ -197,4 +211,11 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
     await app.register(demoRoutes, { widgetBaseUrl: config.demoWidgetUrl, login });
   }
   return app;
+}
+
+const safe = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/** Provider calls that change nothing do not wait for one another, though they come on one connection. */
+function isSafeProxied({ method, url }: IncomingMessage): boolean {
+  return safe.has(method!) && url!.startsWith('/proxy/');
 }

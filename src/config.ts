@@ -80,6 +80,8 @@ export const EnvironmentSchema = Type.Object({
     default: false, description: 'Let webhooks go to private, link-local and loopback addresses, and to loopback without TLS.',
   }),
   WEBHOOK_RETENTION_DAYS: Type.Integer({ default: 30, minimum: 1, maximum: 3_650, description: 'How many days webhook events are kept, with their deliveries.' }),
+  MAX_CONNECTIONS: Type.Integer({ default: 10_000, minimum: 1, maximum: 1_000_000, description: 'Client connections at once.' }),
+  SHUTDOWN_DELAY_MS: milliseconds(2_000, 'After SIGTERM: how long readiness fails while everything is still served. SIGINT skips it.', 0),
   SHUTDOWN_TIMEOUT_MS: milliseconds(10_000, 'How long a stop waits for requests in flight.'),
   LOG_LEVEL: OneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], { default: 'info', description: 'pino level.' }),
   OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(Type.String({
@@ -146,6 +148,9 @@ export type Config = Readonly<{
   reconcileRateShare: number;
   webhookAllowPrivate: boolean;
   retentionDays: Readonly<{ webhooks: number }>;
+  maxConnections: number;
+  /** How long a stop goes on serving, so that load balancers turn away. */
+  shutdownDelayMs: number;
   shutdownTimeoutMs: number;
   logLevel: string;
   /** Where traces go; undefined: there are none. */
@@ -194,6 +199,8 @@ export function loadConfig(env: Record<string, string | undefined> = readEnviron
     reconcileRateShare: values.RECONCILE_RATE_SHARE,
     webhookAllowPrivate: values.WEBHOOK_ALLOW_PRIVATE,
     retentionDays: Object.freeze({ webhooks: values.WEBHOOK_RETENTION_DAYS }),
+    maxConnections: values.MAX_CONNECTIONS,
+    shutdownDelayMs: values.SHUTDOWN_DELAY_MS,
     shutdownTimeoutMs: values.SHUTDOWN_TIMEOUT_MS,
     logLevel: values.LOG_LEVEL,
     tracing: tracingSettings(values),

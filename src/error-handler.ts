@@ -2,6 +2,8 @@ import type { FastifyError, FastifyReply, FastifyRequest, FastifySchemaValidatio
 import fp from 'fastify-plugin';
 import { setAnswerHeaders } from './answer-headers.js';
 import { Problem, type FieldProblem, problemDocument } from './errors.js';
+import type { Refusal } from './http/unparsed.js';
+import { hasBody } from './json-bodies.js';
 import { isDatabaseUnavailable } from './persistence/unavailable.js';
 
 /** Renders every failure as `application/problem+json` (RFC 9457) with `x-authkit-error`; unknown ones as a bare 500. */
@@ -14,32 +16,45 @@ export const errorHandler = fp(async (app) => {
 
   app.setErrorHandler((error: FastifyError, request, reply) => sendProblem(request, reply, toProblem(error)));
 
-  app.setNotFoundHandler((request, reply) => {
+  app.setNotFoundHandler((request, reply) => sendProblem(request, reply, unmatched(request)));
+
+  // Before its body is read: no body makes a route.
+  app.addHook('preParsing', (request, _reply, payload, done) => {
+    if (request.is404 && hasBody(request.raw)) done(unmatched(request));
+    else done(null, payload);
+  });
+
+  function unmatched(request: FastifyRequest): Problem {
     const path = request.url.split('?', 1)[0]!;
     // As the router does: a route without parameters hides those with.
     const literal = routes.filter(({ url }) => url === path);
     const matching = literal.length > 0 ? literal : routes.filter(({ pattern }) => pattern.test(path));
     const allowed = [...new Set(matching.map(({ method }) => method))].sort();
     // A route that answers this method, and then says that there is nothing (files under /docs), is no matter of the method.
-    if (allowed.length === 0 || allowed.includes(request.method)) return sendProblem(request, reply, new Problem('not_found', 'There is no such route.'));
-    return sendProblem(request, reply, new Problem('method_not_allowed', `This route answers ${allowed.join(', ')}.`, {
-      headers: { allow: allowed.join(', ') },
-    }));
-  });
+    if (allowed.length === 0 || allowed.includes(request.method)) return new Problem('not_found', 'There is no such route.');
+    return new Problem('method_not_allowed', `This route answers ${allowed.join(', ')}.`, { headers: { allow: allowed.join(', ') } });
+  }
 }, { name: 'error-handler' });
 
-/** Fastify's `frameworkErrors`: what fails before a route is found (a path that cannot be decoded, a part of it too long). */
-export function answerFrameworkError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
-  const detail = error.code === 'FST_ERR_MAX_PARAM_LENGTH' ? 'A part of the path is too long.' : 'The path cannot be read.';
-  // The hooks do not run for it.
-  setAnswerHeaders(reply);
-  sendProblem(request, reply.header('x-request-id', request.id), new Problem('invalid_path', detail));
+/**
+ * Fastify's `frameworkErrors`: answers what fails before a route is found (a path that cannot be decoded, a part of it too
+ * long), and tells `report`, because no hook hears of it.
+ */
+export function frameworkErrorHandler(report: (refusal: Refusal) => void) {
+  return (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void => {
+    const detail = error.code === 'FST_ERR_MAX_PARAM_LENGTH' ? 'A part of the path is too long.' : 'The path cannot be read.';
+    const problem = new Problem('invalid_path', detail);
+    // The hooks do not run for it.
+    setAnswerHeaders(reply);
+    sendProblem(request, reply.header('x-request-id', request.id), problem);
+    report({ requestId: request.id, method: request.method, status: problem.status, code: problem.code });
+  };
 }
 
 /** Answers with the problem's document, code header and extra headers; logs what is ours or the upstream's to mend. */
 function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
-  if (problem.status >= 500) request.log.error({ err: problem.extras.cause ?? problem, code: problem.code }, 'request failed');
-  else if (problem.code.startsWith('upstream_')) request.log.warn({ err: problem.extras.cause ?? problem, code: problem.code }, 'request failed');
+  if (problem.status >= 500 && !problem.extras.expected) request.log.error({ err: problem.extras.cause ?? problem, code: problem.code }, 'request failed');
+  else if (problem.status < 500 && problem.code.startsWith('upstream_')) request.log.warn({ err: problem.extras.cause ?? problem, code: problem.code }, 'request failed');
   return reply
     .code(problem.status)
     .headers({ ...problem.extras.headers, 'x-authkit-error': problem.code, 'cache-control': 'no-store' })

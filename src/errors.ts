@@ -33,6 +33,7 @@ export const catalogue = {
   sync_in_progress: { status: 409, title: 'A sync of everything is already running' },
   payload_too_large: { status: 413, title: 'The request body is too large' },
   unsupported_media_type: { status: 415, title: 'The content type is not supported' },
+  expectation_failed: { status: 417, title: 'The expectation cannot be met' },
   host_not_allowed: { status: 421, title: 'The host is not one of this gateway' },
   environment_mismatch: { status: 422, title: 'The key is of another environment' },
   platform_mismatch: { status: 422, title: 'The platform contradicts the key' },
@@ -40,6 +41,7 @@ export const catalogue = {
   idempotency_key_reused: { status: 422, title: 'The Idempotency-Key belongs to another request' },
   webhook_target_refused: { status: 422, title: 'The webhook\'s target is not allowed' },
   action_mismatch: { status: 422, title: 'The action does not fit the call' },
+  headers_too_large: { status: 431, title: 'The request line and headers are too large' },
   rate_limited: { status: 429, title: 'Too many requests' },
   upstream_rate_limited: { status: 429, title: 'The upstream limits our rate' },
   internal_error: { status: 500, title: 'Internal error' },
@@ -69,6 +71,8 @@ export type ProblemExtras = {
   headers?: Record<string, string>;
   /** Further members of the problem document (RFC 9457 §3.2), such as `connections`. */
   members?: Record<string, unknown>;
+  /** Part of normal service although its status is 5xx: it gets no line of its own in the log. */
+  expected?: true;
   /** The internal reason: logged, never sent. */
   cause?: unknown;
 };

@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import fp from 'fastify-plugin';
 import type { TSchema } from 'typebox';
 import Value from 'typebox/value';
@@ -55,8 +57,24 @@ export const openapi = fp(async (app) => {
     },
     refResolver: { buildLocalReference: (json, _base, _fragment, index) => String(json.$id ?? `def-${index}`) },
   });
-  app.get('/openapi.json', { config: { access: 'public' }, schema: { hide: true } }, async () => app.swagger());
-  await app.register(swaggerUi, { routePrefix: '/docs', uiConfig: { deepLinking: true, tryItOutEnabled: false }, staticCSP: pagePolicy });
+  let json: Served | undefined;
+  let yaml: Served | undefined;
+  const sendDocument = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    const { type, body, etag } = request.routeOptions.url === '/docs/yaml'
+      ? yaml ??= toServe('application/yaml', app.swagger({ yaml: true })) : json ??= toServe('application/json; charset=utf-8', JSON.stringify(app.swagger()));
+    reply.headers({ etag, 'cache-control': 'no-cache' });
+    return knows(request.headers['if-none-match'], etag) ? reply.code(304).send() : reply.type(type).send(body);
+  };
+  app.get('/openapi.json', { config: { access: 'public' }, schema: { hide: true } }, sendDocument);
+  await app.register(swaggerUi, {
+    routePrefix: '/docs', uiConfig: { deepLinking: true, tryItOutEnabled: false }, staticCSP: pagePolicy,
+    uiHooks: {
+      preHandler: (request, reply, done) => {
+        if (/^\/docs\/(?:json|yaml)$/.test(request.routeOptions.url ?? '')) void sendDocument(request, reply);
+        else done();
+      },
+    },
+  });
 }, { name: 'openapi' });
 
 /** What the page at /docs may load: its own files, and the document. The hash is that of the style sheet in Swagger UI's logo. */
@@ -64,6 +82,19 @@ const pagePolicy = [
   "default-src 'none'", "script-src 'self'", "style-src 'self' 'sha256-RL3ie0nH+Lzz2YNqQN83mnU0J1ot4QL7b99vMdIX99w='", "img-src 'self' data:", "connect-src 'self'",
   "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
 ].join('; ');
+
+/** A document as it is sent, every time the same bytes: answers that nobody reads then share them. */
+type Served = { type: string; body: Buffer; etag: string };
+
+function toServe(type: string, text: string): Served {
+  const body = Buffer.from(text);
+  return { type, body, etag: `"${createHash('sha256').update(body).digest('base64url')}"` };
+}
+
+/** Whether an `If-None-Match` names `etag`; weakly, as RFC 9110 §13.1.2 has it. */
+function knows(ifNoneMatch: string | undefined, etag: string): boolean {
+  return ifNoneMatch !== undefined && ifNoneMatch.split(',').some((tag) => ['*', etag, `W/${etag}`].includes(tag.trim()));
+}
 
 type Operation = { requestBody?: { required: boolean; content: Record<string, { schema: TSchema }> } };
 

@@ -1,9 +1,13 @@
 import type { Logger } from 'pino';
 import { buildApp } from './app.js';
 import { type Config, ConfigError, loadConfig } from './config.js';
+import type { Front } from './http/front.js';
 import { createLogger, secretsOfUrl } from './observability/logger.js';
 import { type Database, openDatabase } from './persistence/database.js';
 import { applyMigrations, pendingMigrations } from './persistence/migrate.js';
+
+/** What a stop has to end: functions that close, last first, and the front of a server that listens. */
+type Opened = { closers: (() => Promise<unknown>)[]; front: Front | undefined };
 
 /** The process: configuration, database, migrations, listener, and a stop in that order reversed. Only this file exits. */
 async function main(): Promise<void> {
@@ -13,14 +17,14 @@ async function main(): Promise<void> {
     ...secretsOfUrl(config.rateLimit.redisUrl),
     ...Object.values(config.tracing?.headers ?? {}),
   ]);
-  const opened: (() => Promise<unknown>)[] = [];
+  const opened: Opened = { closers: [], front: undefined };
   // Before anything is opened: as PID 1 of a container, a process without handlers ignores SIGTERM.
   await stopOnSignals(config, logger, opened, (stopping) => start(config, logger, opened, stopping));
 }
 
-async function start(config: Config, logger: Logger, opened: (() => Promise<unknown>)[], stopping: AbortSignal): Promise<void> {
+async function start(config: Config, logger: Logger, opened: Opened, stopping: AbortSignal): Promise<void> {
   const database = await openDatabase(config.database);
-  opened.push(() => database.close());
+  opened.closers.push(() => database.close());
   const facts = { engine: database.engine, ...database.facts };
   if (database.engine === 'embedded') {
     logger.info({ ...facts, dataDir: config.database.dataDir }, 'embedded database: one process only; set DATABASE_URL for more');
@@ -30,9 +34,10 @@ async function start(config: Config, logger: Logger, opened: (() => Promise<unkn
   stopping.throwIfAborted();
   await migrate(config, logger, database, stopping);
   const app = await buildApp({ config, database, logger });
-  opened.push(() => app.close());
+  opened.closers.push(() => app.close());
   try {
     await app.listen({ host: config.host, port: config.port });
+    opened.front = app.front;
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
     throw new Error(code === 'EADDRINUSE' ? `Port ${config.port} on ${config.host} is taken; set PORT to another one.`
@@ -51,25 +56,41 @@ async function migrate(config: Config, logger: Logger, database: Database, stopp
   if (pending.length > 0) throw new Error(`MIGRATE_ON_START=false and migrations are pending: ${pending.join(', ')}. Run npm run db:migrate.`);
 }
 
-/** Runs `begin`; from now on a signal or an unowned failure closes what was opened, last first, within SHUTDOWN_TIMEOUT_MS. */
-function stopOnSignals(config: Config, logger: Logger, opened: (() => Promise<unknown>)[], begin: (stopping: AbortSignal) => Promise<void>): Promise<void> {
+/**
+ * Runs `begin`; from now on a signal or an unowned failure closes what was opened, last first, within SHUTDOWN_TIMEOUT_MS.
+ * SIGTERM first leaves load balancers SHUTDOWN_DELAY_MS to turn away: everything is served meanwhile, and each answer ends
+ * its connection. A SIGINT cuts that short.
+ */
+function stopOnSignals(config: Config, logger: Logger, opened: Opened, begin: (stopping: AbortSignal) => Promise<void>): Promise<void> {
   let startup = Promise.resolve();
   let stopping = false;
+  let cutShort = (): void => {};
+  let exitCode = 0;
   const aborted = new AbortController();
   const stop = async (reason: string, code: number): Promise<void> => {
+    exitCode ||= code;
+    if (reason !== 'SIGTERM') cutShort();
     if (stopping) return;
     stopping = true;
     aborted.abort(new Error('stopped while it was starting'));
     logger.info({ reason }, 'stopping');
+    opened.front?.drain();
+    if (opened.front && reason === 'SIGTERM') {
+      await new Promise<void>((resolve) => {
+        cutShort = resolve;
+        setTimeout(resolve, config.shutdownDelayMs);
+      });
+    }
     setTimeout(() => {
       logger.error('something was still running at SHUTDOWN_TIMEOUT_MS');
       process.exit(1);
     }, config.shutdownTimeoutMs).unref();
     // A start that is under way is let through to its end: half a migration is worse than a late stop.
     await startup.catch(() => {});
-    for (const close of opened.reverse()) await close();
+    await opened.front?.stopListening();
+    for (const close of opened.closers.reverse()) await close();
     logger.info('stopped');
-    process.exit(code);
+    process.exit(exitCode);
   };
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void stop(signal, 0));
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {

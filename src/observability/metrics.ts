@@ -1,6 +1,7 @@
 import fp from 'fastify-plugin';
 import { publicProblems } from '../schemas.js';
-import { collectDefaultMetrics, Registry } from 'prom-client';
+import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
+import type { Front } from '../http/front.js';
 import { counter, histogram, remember, seconds } from './series.js';
 
 declare module 'fastify' {
@@ -10,8 +11,8 @@ declare module 'fastify' {
   }
 }
 
-/** Counts and times every request, and serves `GET /metrics` in the Prometheus text format. */
-export const metrics = fp(async (app) => {
+/** Counts and times every request, counts client connections, and serves `GET /metrics` in the Prometheus text format. */
+export const metrics = fp<{ front: Front }>(async (app, { front }) => {
   const registry = new Registry();
   app.decorate('metrics', registry);
   collectDefaultMetrics({ register: registry });
@@ -21,6 +22,17 @@ export const metrics = fp(async (app) => {
   const waited = remember((route) => upstream({ route }));
   const timed = remember((route, method) => duration({ method, route }));
   const seriesOf = remember((route, method, status) => ({ counted: requests({ method, route, status }), timed: timed(route, method) }));
+
+  // Of a request that could not be read the method is not known; one that was read may name any.
+  const refused = remember((status) => requests({ method: 'unknown', route: 'unparsed', status }));
+  front.onRefusal(({ status }) => refused(String(status)).inc());
+  new Gauge({ name: 'http_connections', help: 'Client connections that are open.', registers: [registry], collect() {
+    this.set(front.connections());
+  } });
+  new Counter({ name: 'http_connections_refused_total', help: 'Client connections closed because there were too many.', registers: [registry], collect() {
+    this.reset();
+    this.inc(front.refusedConnections());
+  } });
 
   app.addHook('onResponse', (request, reply, done) => {
     const series = seriesOf(request.route, request.method, String(reply.statusCode));

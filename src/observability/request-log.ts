@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import type { FastifyContextConfig } from 'fastify';
 import fp from 'fastify-plugin';
 import { asks } from '../auth/plugin.js';
+import type { Front } from '../http/front.js';
 import type { RequestTrace } from './trace.js';
 
 declare module 'fastify' {
@@ -39,8 +40,9 @@ export function requestIds(mask: (text: string) => string): (request: IncomingMe
   };
 }
 
-/** One log line per request, and `x-request-id` on every answer. */
-export const requestLog = fp(async (app) => {
+/** One log line per request, those included that are refused before they have a route, and `x-request-id` on every answer. */
+export const requestLog = fp<{ front: Front }>(async (app, { front }) => {
+  front.onRefusal(({ requestId, method, status, code }) => app.log.info({ requestId, method, route: 'unparsed', status, code }, 'request'));
   app.decorateRequest('upstreamMs', 0);
   app.decorateRequest('endpoint', null as unknown as FastifyContextConfig);
   app.decorateRequest('route', '');

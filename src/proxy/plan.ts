@@ -68,7 +68,11 @@ export function actionId(request: FastifyRequest): string | undefined {
   return id === undefined ? undefined : String(id);
 }
 
-function refuseUpgrade(request: FastifyRequest): void {
-  if (request.headers.upgrade === undefined || !/\bupgrade\b/i.test(request.headers.connection ?? '')) return;
-  throw new Problem('upgrade_not_supported', 'The proxy carries HTTP requests and answers; a connection cannot change its protocol here.');
+// An offer of another protocol, such as h2c, is ignored with all that it nominates (RFC 9110 §7.8); one of a WebSocket means
+// that nothing but a WebSocket is of use.
+function refuseUpgrade({ headers }: FastifyRequest): void {
+  if (headers.upgrade === undefined || !/\bwebsocket\b/i.test(headers.upgrade) || !/\bupgrade\b/i.test(headers.connection ?? '')) return;
+  throw new Problem('upgrade_not_supported', 'The proxy carries HTTP requests and answers; a connection cannot become a WebSocket here.', {
+    headers: { connection: 'close' }, expected: true,
+  });
 }

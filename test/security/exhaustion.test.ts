@@ -24,7 +24,7 @@ t.test('a body that breaks while nobody sends it harms no one', async () => {
   await closed;
 });
 
-t.test('the body of a refused call is read to its end, and the connection goes on', async (t) => {
+t.test('a refused call ends its connection when its body has not come, and nothing after it is served', async (t) => {
   const upstream = await startOkUpstream(t);
   const gateway = await startGateway(t, upstream.url, {}, database);
   await gateway.request('POST', '/proxy/gmail/a', { headers: { 'x-user-id': 'ada', 'idempotency-key': 'refused' }, body: 'a' });
@@ -34,12 +34,13 @@ t.test('the body of a refused call is read to its end, and the connection goes o
   socket.on('data', (chunk: Buffer) => heard.push(chunk));
   socket.write(ask('POST', 'b', `idempotency-key: refused\r\ncontent-length: ${size}\r\n`));
   await once(socket, 'data');
-  t.match(Buffer.concat(heard).toString(), /^HTTP\/1\.1 422 .*x-authkit-error: idempotency_key_reused/s);
+  t.match(Buffer.concat(heard).toString(), /^HTTP\/1\.1 422 .*x-authkit-error: idempotency_key_reused.*connection: close/is);
+  socket.on('error', () => {});
   socket.write(Buffer.alloc(size));
   socket.write(ask('GET', 'next', 'connection: close\r\n'));
-  await once(socket, 'close');
-  t.match(Buffer.concat(heard).toString(), /HTTP\/1\.1 200 OK\r\n.*\r\nok\r\n/s);
-  t.equal(upstream.received.length, 2);
+  await until(async () => socket.closed);
+  t.notMatch(Buffer.concat(heard).toString(), /HTTP\/1\.1 200 OK/);
+  t.equal(upstream.received.length, 1);
 });
 
 t.test('a caller that goes away is noticed, also when its calls were waiting for the answer of the one before', async (t) => {
