@@ -17,7 +17,7 @@ const chunked = 'transfer-encoding: chunked';
 const answers = [
   `${head('content-length: 5\r\nx-a: b')}hello`, `${head('Content-Type: text/plain\r\nContent-Length: 0')}`, `${head('content-length: 11')}HTTP/1.1 20`,
   `${head(chunked)}5\r\nhello\r\n0\r\n\r\n`, `${head(`${chunked}\r\nTrailer: x-sum`)}5;ext=1\r\nhello\r\na\r\n0123456789\r\n0\r\nx-sum: 42\r\n\r\n`,
-  `${head('connection: close')}until the end`, `${head('', '200 OK', '1.0')}until the end`, `${head('connection: keep-alive\r\ncontent-length: 2', '200 OK', '1.0')}ok`,
+  `${head(chunked)}10\r\n0123456789abcdef\r\n0B;x="y z"\r\nhello world\r\n000\r\n\r\n`, `${head('connection: close')}until the end`, `${head('', '200 OK', '1.0')}until the end`, `${head('connection: keep-alive\r\ncontent-length: 2', '200 OK', '1.0')}ok`,
   head('', '204 No Content'), head('content-length: 5', '304 Not Modified'), head('content-length: 3', '204 No Content'), `${head('', '100 Continue')}${head('content-length: 2')}ok`,
   `${head('link: <a>; rel=preload', '103 Early Hints')}${head(chunked)}1\r\na\r\n0\r\n\r\n`, `${head('x-empty:\r\nx-b:\t c \r\nx-c: d, e\r\ncontent-length: 1', '404')}x`,
   `${head('content-length: 2\r\nkeep-alive: timeout=5\r\nset-cookie: a=b\r\nset-cookie: c=d', '500 Oh no')}no`, `${head('x-latin: caf\xe9\r\ncontent-length: 1', '200 \xe9t\xe9')}\xff`,
@@ -66,6 +66,15 @@ t.test(`${mutations} mutated answers, split at random: nowhere do Node's parser 
   t.comment(JSON.stringify(seen));
   t.same(differences.slice(0, 5), []);
   t.ok(seen.both > mutations / 5 && seen.none > mutations / 20, 'and the two have much to agree on, and to refuse');
+});
+
+t.test('both read every answer that is as it should be, and alike', async (t) => {
+  const random = seeded(1);
+  for (const bytes of answers) {
+    const ours = readOurs(split(bytes, random), 'GET');
+    t.ok(ours, JSON.stringify(bytes));
+    t.same(ours, await readNodes(split(bytes, random), 'GET'));
+  }
 });
 
 function mutate(bytes: string, random: Random): string {
