@@ -17,6 +17,7 @@ import { keyRoutes } from './auth/routes.js';
 import { sessionRoutes } from './auth/session-routes.js';
 import { createSessionService } from './auth/session-service.js';
 import { createSessionStore } from './auth/session-store.js';
+import { createStrangers, lookUpsAtOnce } from './auth/strangers.js';
 import type { Config } from './config.js';
 import { announceChanges, cacheChoices } from './connections/cached-choice.js';
 import { createComparisonStore } from './connections/comparison-store.js';
@@ -102,6 +103,7 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
     schemaController: { compilersFactory: { buildSerializer, buildValidator } },
     bodyLimit: maxJsonBytes,
     frameworkErrors: frameworkErrorHandler(front.report),
+    trustProxy: config.trustedProxies.length > 0 ? [...config.trustedProxies] : false,
     rewriteUrl: (request) => routableUrl(request.url!),
     routerOptions: { maxParamLength: 512 },
   }).withTypeProvider<TypeBoxTypeProvider>();
@@ -144,7 +146,10 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
   );
   const keys = createKeyService(keyStore);
   const sessions = createSessionService(createSessionStore(database.prisma), (id, owner) => connections.get(id, owner));
-  const authenticator = withBrowserCredentials(createAuthenticator(config.adminApiKeys, keyStore), {
+  const strangers = createStrangers({
+    atOnce: lookUpsAtOnce(database.engine === 'postgres' ? config.database.poolSize : undefined), failuresPerMinute: config.authFailuresPerMinute,
+  });
+  const authenticator = withBrowserCredentials(createAuthenticator(config.adminApiKeys, keyStore, strangers), strangers, {
     session: sessions.authenticate, jwt: config.jwt && createJwtAuthenticator(config.jwt),
   });
   if (config.connectionVerification === 'off') logger.warn('CONNECTION_VERIFICATION=off: whoever has a connection key can store it as their own');
@@ -163,7 +168,7 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
   await app.register(openapi);
   await app.register(corsPlugin, { origins: config.corsOrigins });
   await app.register(authPlugin, { authenticator, noteUse: (id) => lastUsed.touch('api_keys', id) });
-  if (config.rateLimit.perMinute > 0) await app.register(rateLimits, config.rateLimit);
+  if (config.rateLimit.perMinute > 0 || config.rateLimit.browserPerMinute > 0) await app.register(rateLimits, config.rateLimit);
   await app.register(metrics, { front });
   await app.register(health, { checks: { database: database.ping }, details: { upstream: describeUpstream }, isStopping: () => front.phase !== 'open' });
   await app.register(authkitRoutes, { issueToken: createTokenSource(config, upstream, seen.note) });
@@ -189,7 +194,7 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
     }),
     ownHeaders: ['x-request-id', ...(config.rateLimit.perMinute > 0 ? rateLimitHeaders : [])],
     timeoutMs: config.proxyTimeoutMs, maxBodyBytes: config.proxyMaxBodyBytes, maxDurationMs: config.proxyMaxDurationMs,
-    confirm: async (request) => void (await authenticator.authenticate(credentialOf(request))),
+    confirm: async (request) => void (await authenticator.authenticate(credentialOf(request), request)),
     choose: choices.choose, resolveAction: createActionResolver(actions, config.actionResolution, config.proxyTimeoutMs),
     limitOwner: app.limitOwner, noteUse: (id) => lastUsed.touch('user_connections', id), noteRefusal: (id) => void connections.refreshState(id),
     confirmConnection: connections.confirm,

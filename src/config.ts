@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import envSchema from 'env-schema';
+import ipaddr from 'ipaddr.js';
 import Type, { type Static, type TObject } from 'typebox';
 import { isOrigin } from './origin.js';
 import { parseOtlpHeaders } from './otlp-headers.js';
@@ -65,6 +66,15 @@ export const EnvironmentSchema = Type.Object({
   PROXY_MAX_IN_FLIGHT: Type.Integer({ default: 1024, minimum: 1, maximum: 65_536, description: 'Calls on /proxy at once; more are answered 503. Those older than a minute count apart.' }),
   PROXY_MAX_DURATION_MS: Type.Optional(Type.Integer({ minimum: 1, maximum: day, description: 'Longest life of one call on /proxy, its answer included; unset: no limit.' })),
   RATE_LIMIT_PER_MINUTE: Type.Integer({ default: 0, minimum: 0, description: 'Requests a minute of one key, and of one identity; 0: no limit.' }),
+  BROWSER_RATE_LIMIT_PER_MINUTE: Type.Integer({
+    default: 300, minimum: 0, description: 'Requests a minute that sessions and JWTs of one identity make together; 0: no limit.',
+  }),
+  AUTH_FAILURES_PER_MINUTE: Type.Integer({
+    default: 100, minimum: 0, description: 'Unknown keys and sessions a minute from one address; more are 429 without a look-up. 0: no limit.',
+  }),
+  TRUSTED_PROXIES: Type.Optional(Type.String({
+    minLength: 1, description: 'Comma list of addresses and CIDR ranges whose x-forwarded-for names the client.',
+  })),
   REDIS_URL: Type.Optional(Type.String({
     pattern: '^rediss?://(?:[^%]|%[0-9A-Fa-f]{2})+$', description: 'Redis, to count rate limits over all replicas; percent-encoded. Unset: each counts for itself.',
   })),
@@ -140,7 +150,11 @@ export type Config = Readonly<{
   proxyMaxInFlight: number;
   /** undefined: no limit. */
   proxyMaxDurationMs: number | undefined;
-  rateLimit: Readonly<{ perMinute: number; redisUrl: string | undefined }>;
+  /** Addresses and ranges whose `x-forwarded-for` is believed; empty: nobody's. */
+  trustedProxies: readonly string[];
+  /** 0: no limit. */
+  authFailuresPerMinute: number;
+  rateLimit: Readonly<{ perMinute: number; browserPerMinute: number; redisUrl: string | undefined }>;
   actionResolution: 'auto' | 'off';
   integrationsTtlMs: number;
   /** 0: never. */
@@ -192,7 +206,9 @@ export function loadConfig(env: Record<string, string | undefined> = readEnviron
     proxyMaxBodyBytes: values.PROXY_MAX_BODY_BYTES,
     proxyMaxInFlight: values.PROXY_MAX_IN_FLIGHT,
     proxyMaxDurationMs: values.PROXY_MAX_DURATION_MS,
-    rateLimit: Object.freeze({ perMinute: values.RATE_LIMIT_PER_MINUTE, redisUrl: values.REDIS_URL }),
+    trustedProxies: Object.freeze(splitList(values.TRUSTED_PROXIES ?? '')),
+    authFailuresPerMinute: values.AUTH_FAILURES_PER_MINUTE,
+    rateLimit: Object.freeze({ perMinute: values.RATE_LIMIT_PER_MINUTE, browserPerMinute: values.BROWSER_RATE_LIMIT_PER_MINUTE, redisUrl: values.REDIS_URL }),
     actionResolution: values.ACTION_RESOLUTION,
     integrationsTtlMs: values.INTEGRATIONS_TTL_MS,
     reconcileIntervalMs: values.RECONCILE_INTERVAL_MS,
@@ -309,6 +325,9 @@ function contradictions(values: Partial<Environment>): string[] {
   }
   if (String(values.DEMO) === 'true' && values.PICA_SECRET_KEY?.startsWith('sk_live_')) {
     found.push('DEMO must not be true with a live PICA_SECRET_KEY: the page hands out keys to anyone.');
+  }
+  if (!splitList(values.TRUSTED_PROXIES ?? '').every((range) => ipaddr.isValid(range) || ipaddr.isValidCIDR(range))) {
+    found.push('TRUSTED_PROXIES must be a comma list of addresses and CIDR ranges such as 10.0.0.0/8.');
   }
   for (const origin of splitList(values.CORS_ORIGINS ?? '*')) {
     if (origin !== '*' && !isOrigin(origin)) {

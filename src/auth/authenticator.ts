@@ -4,17 +4,21 @@ import { containsToken, digestKey, isWellFormedKey } from './key-format.js';
 import type { CachedKeys } from './cached-keys.js';
 import type { StoredKey } from './key-store.js';
 import { type Principal, rootPrincipal } from './principal.js';
+import type { Caller, Strangers } from './strangers.js';
 
 /** Turns a presented credential into a principal. */
 export type Authenticator = {
-  /** A promise only where something must be looked up. Throws or rejects with the one 401 for anything but a live credential. */
-  authenticate(credential: string): Principal | Promise<Principal>;
+  /**
+   * A promise only where something must be looked up. Throws or rejects with the one 401 for anything but a live credential;
+   * with 429 or 503 where too many unknown ones are looked up, of the caller's address or altogether.
+   */
+  authenticate(credential: string, caller?: Caller): Principal | Promise<Principal>;
   /** Whether a text, raw or percent-decoded, contains one of our credentials. */
   mentionsCredential(text: string): boolean;
 };
 
 /** The root keys, compared by their digests in constant time, and the API keys in the store, which are looked up by theirs. */
-export function createAuthenticator(rootKeys: readonly string[], keys: CachedKeys, now: () => number = Date.now): Authenticator {
+export function createAuthenticator(rootKeys: readonly string[], keys: CachedKeys, strangers: Strangers, now: () => number = Date.now): Authenticator {
   const rootDigests = rootKeys.map((key) => Buffer.from(digestKey(key)));
   const principals = new WeakMap<StoredKey, Principal>();
   const principalOf = (key: StoredKey | undefined): Principal => {
@@ -28,14 +32,14 @@ export function createAuthenticator(rootKeys: readonly string[], keys: CachedKey
     return principal;
   };
   return {
-    authenticate(credential) {
+    authenticate(credential, caller) {
       const digest = digestKey(credential);
       const held = keys.held(digest);
       if (held) return principalOf(held);
       const presented = Buffer.from(digest);
       if (rootDigests.some((root) => timingSafeEqual(presented, root))) return rootPrincipal;
       if (!isWellFormedKey(credential)) throw unauthorized();
-      return keys.findByDigest(digest).then(principalOf);
+      return strangers.lookUp(caller, digest, async () => principalOf(await keys.findByDigest(digest)));
     },
     mentionsCredential(text) {
       return [text, decoded(text)].some((form) => rootKeys.some((key) => form.includes(key)) || containsToken(form));

@@ -1,6 +1,7 @@
 import type { Authenticator } from './authenticator.js';
-import { isWellFormedToken } from './key-format.js';
+import { digestKey, isWellFormedToken } from './key-format.js';
 import type { Principal } from './principal.js';
+import type { Strangers } from './strangers.js';
 
 /** What else than an API key a request may present. */
 export type BrowserCredentials = {
@@ -12,12 +13,12 @@ export type BrowserCredentials = {
 const jwtForm = /^eyJ[\w-]*\.[\w-]+\.[\w-]*$/;
 
 /** An authenticator that also knows sessions and the identity provider's JWTs; which of them it is shows in its form. */
-export function withBrowserCredentials(keys: Authenticator, { session, jwt }: BrowserCredentials): Authenticator {
+export function withBrowserCredentials(keys: Authenticator, strangers: Strangers, { session, jwt }: BrowserCredentials): Authenticator {
   return {
-    authenticate(credential) {
-      if (credential.startsWith('ags_') && isWellFormedToken('ags_', credential)) return session(credential);
+    authenticate(credential, caller) {
+      if (credential.startsWith('ags_') && isWellFormedToken('ags_', credential)) return strangers.lookUp(caller, digestKey(credential), () => session(credential));
       if (jwt && jwtForm.test(credential)) return jwt(credential);
-      return keys.authenticate(credential);
+      return keys.authenticate(credential, caller);
     },
     mentionsCredential: keys.mentionsCredential,
   };

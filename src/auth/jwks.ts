@@ -73,10 +73,26 @@ export function createKeySet(url: string, now: () => number = Date.now): JWTVeri
 
 async function fetchKeys(url: string): Promise<JSONWebKeySet> {
   const answer = await fetch(url, { redirect: 'error', signal: AbortSignal.timeout(timeoutMs), headers: { accept: 'application/json' } });
-  if (!answer.ok) throw new Error(`AUTH_JWKS_URL answered with status ${answer.status}`);
-  const text = await answer.text();
-  if (text.length > maxBytes) throw new Error('AUTH_JWKS_URL answered with more than a key set');
-  return JSON.parse(text) as JSONWebKeySet;
+  if (!answer.ok) {
+    await answer.body?.cancel();
+    throw new Error(`AUTH_JWKS_URL answered with status ${answer.status}`);
+  }
+  return JSON.parse(await readText(answer)) as JSONWebKeySet;
+}
+
+/** Reads a body as far as it may be a key set; leaving the loop closes its connection. */
+async function readText(answer: Response): Promise<string> {
+  if (!answer.body) return '';
+  // Node's types of fetch lack it, the stream has it.
+  const body = answer.body as unknown as AsyncIterable<Uint8Array>;
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) throw new Error('AUTH_JWKS_URL answered with more than a key set');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString();
 }
 
 function unavailable(cause: unknown): Problem {

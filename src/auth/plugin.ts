@@ -61,7 +61,7 @@ export const authPlugin = fp<{ authenticator: Authenticator; noteUse: (keyId: st
       if (access === undefined || access === 'public') return done();
       refuseRepeated(request.raw.rawHeaders);
       if (access.scope !== 'proxy') refuseUnreadableQuery(request.url);
-      found = authenticator.authenticate(credentialOf(request));
+      found = authenticator.authenticate(credentialOf(request), request);
       if (!(found instanceof Promise)) enter(request, access, found);
     } catch (error) {
       return done(error as Error);
@@ -72,7 +72,7 @@ export const authPlugin = fp<{ authenticator: Authenticator; noteUse: (keyId: st
 
   // A sender may let its body wait for as long as it likes to act with what was revoked meanwhile.
   app.addHook('preValidation', async (request) => {
-    if (request.principal && hasBody(request.raw)) await authenticator.authenticate(credentialOf(request));
+    if (request.principal && hasBody(request.raw)) await authenticator.authenticate(credentialOf(request), request);
   });
 
   function enter(request: FastifyRequest, access: Exclude<Access, string>, principal: Principal): void {

@@ -65,6 +65,8 @@ export const requestLog = fp<{ front: Front }>(async (app, { front }) => {
       route: request.route,
       status: reply.statusCode,
       principal: request.principal?.id,
+      // Of refused callers only: others are known by their credential.
+      client: reply.statusCode === 401 || reply.statusCode === 429 ? request.ip : undefined,
       ms: Math.round(reply.elapsedTime * 10) / 10,
       upstreamMs: Math.round(request.upstreamMs * 10) / 10,
     }, 'request');

@@ -15,7 +15,7 @@ t.test('a JWT opens what a session opens, for the identity it names', async (t) 
   const acme = await as({ org: 'acme', 'https://example.com/type': 'organization' });
   const { claim } = await claimOf(sandbox, 'acme', 'gmail', { identityType: 'organization' });
   t.match(await acme('POST', '/connections', { json: claim }), { status: 201, json: { identity: 'acme', identityType: 'organization' } });
-  t.match(await acme('GET', '/connections'), { status: 200, json: { rows: [{ key: claim.key }] } });
+  t.match(await acme('GET', '/connections'), { status: 200, json: { rows: [{ platform: 'gmail', identity: 'acme' }] } });
   t.equal((await acme('POST', '/authkit/token')).status, 200);
   t.same((await (await as({ org: 'acme' }))('GET', '/connections')).json.rows, [], 'without the type claim: a user');
   for (const claims of [{}, { org: '' }, { org: 7 }, { org: ['acme'] }, { org: 'x'.repeat(129) }, { org: 'a\nb' }, { org: ' acme' }, { org: 'acme\u3000' }, { org: '\ufeffacme' }, { org: 'acme', 'https://example.com/type': 'robot' }]) {

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { openTestDatabase } from '../helpers/database.js';
 import { startGateway } from '../helpers/gateway.js';
+import { asBearer, openSession } from '../helpers/trust.js';
 import { startOkUpstream, storeConnection } from '../helpers/upstream.js';
 
 const database = await openTestDatabase(t);
@@ -44,4 +45,34 @@ t.test('a call that names only a connection counts on the connection\'s owner to
   t.match([refused.status, refused.json.code, refused.headers.get('x-authkit-error')], [429, 'rate_limited', 'rate_limited']);
   t.equal((await send(keys[1]!, { 'x-identity': 'grace' })).status, 429, 'however it is named');
   t.equal(upstream.received.length, 4);
+});
+
+t.test('an identity counts wherever the request names it', async (t) => {
+  const gateway = await startGateway(t, 'http://127.0.0.1:9', { RATE_LIMIT_PER_MINUTE: '4' }, database);
+  // Makes keys without using up the root key's own requests.
+  const maker = await startGateway(t, 'http://127.0.0.1:9', {}, database);
+  const scopes = ['authkit:sessions', 'connections:read', 'connections:write'];
+  const session = (json: Record<string, unknown>, key: string) => gateway.request('POST', '/authkit/sessions', { key, json });
+  const ways: [string, (name: string, key: string) => Promise<{ status: number }>][] = [
+    ['body.identity', (identity, key) => session({ identity }, key)], ['body.user_id', (user_id, key) => session({ user_id }, key)],
+    ['query.identity', (identity, key) => gateway.request('GET', `/connections?identity=${identity}`, { key })],
+    ['header', (identity, key) => gateway.request('GET', '/connections', { key, headers: { 'x-user-id': identity } })],
+  ];
+  for (const [where, send] of ways) {
+    const name = where.replace('.', '-');
+    const keys = [await maker.createKey(scopes), await maker.createKey(scopes)];
+    for (let call = 0; call < 4; call += 1) t.ok((await send(name, keys[call % 2]!)).status < 300, where);
+    t.match(await send(name, keys[0]!), { status: 429, json: { code: 'rate_limited' } }, where);
+    for (const [other, again] of ways) t.equal((await again(name, await maker.createKey(scopes))).status, 429, `${where}, then ${other}`);
+  }
+});
+
+t.test('sessions of one identity have a limit together, where keys have none', async (t) => {
+  const gateway = await startGateway(t, 'http://127.0.0.1:9', { BROWSER_RATE_LIMIT_PER_MINUTE: '3' }, database);
+  const tokens = [await openSession(gateway, { identity: 'ann' }), await openSession(gateway, { identity: 'ann' })].map(({ token }) => token);
+  const list = (token: string) => asBearer(gateway, token)('GET', '/connections');
+  for (let call = 0; call < 3; call += 1) t.equal((await list(tokens[call % 2]!)).status, 200);
+  for (const token of tokens) t.match(await list(token), { status: 429, json: { code: 'rate_limited' } });
+  t.equal((await list((await openSession(gateway, { identity: 'ben' })).token)).status, 200, 'another identity has its own');
+  for (let call = 0; call < 6; call += 1) t.equal((await gateway.request('GET', '/connections', { headers: { 'x-user-id': 'ann' } })).status, 200, 'and servers go on');
 });

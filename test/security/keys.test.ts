@@ -1,6 +1,7 @@
 import t from 'tap';
 import { createAuthenticator } from '../../src/auth/authenticator.js';
 import { digestKey, generateKey } from '../../src/auth/key-format.js';
+import { createStrangers } from '../../src/auth/strangers.js';
 import type { CachedKeys } from '../../src/auth/cached-keys.js';
 import { rootKey } from '../helpers/gateway.js';
 import { asBearer, claimOf, openSession, startBoth } from '../helpers/trust.js';
@@ -178,7 +179,7 @@ t.test('timing of known against unknown keys: by construction there is nothing t
       return digest === digestKey(key) ? { id: '1', digest, scopes: [], boundTo: undefined, revokedAt: null, expiresAt: null, allowedOrigins: [] } : undefined;
     },
   } as unknown as CachedKeys;
-  const authenticator = createAuthenticator([root], store);
+  const authenticator = createAuthenticator([root], store, createStrangers({ atOnce: 4, failuresPerMinute: 0 }));
   const almost = [generateKey(), `${key.slice(0, 4)}${generateKey().slice(4)}`];
   t.equal((await authenticator.authenticate(key)).id, '1');
   for (const wrong of almost) await t.rejects(async () => authenticator.authenticate(wrong), { code: 'unauthorized' });
