@@ -197,7 +197,7 @@ export async function buildApp({ config, database, logger }: AppDependencies): P
     confirm: async (request) => void (await authenticator.authenticate(credentialOf(request), request)),
     choose: choices.choose, resolveAction: createActionResolver(actions, config.actionResolution, config.proxyTimeoutMs),
     limitOwner: app.limitOwner, noteUse: (id) => lastUsed.touch('user_connections', id), noteRefusal: (id) => void connections.refreshState(id),
-    confirmConnection: connections.confirm,
+    confirmConnection: connections.confirm, watch: app.watchCredential,
   });
   const targets = { allowPrivate: config.webhookAllowPrivate };
   const queue = createDeliveryQueue(database.prisma);

@@ -5,6 +5,7 @@ import { hasBody } from '../json-bodies.js';
 import { type Authenticator, unauthorized } from './authenticator.js';
 import { checkOrigin } from './browser.js';
 import { type Identity, resolveIdentity } from './identity.js';
+import { createOpenStreams, type OnRevoked } from './open-streams.js';
 import { isBrowserCredential, type Principal } from './principal.js';
 import { refuseRepeated } from './repeated-headers.js';
 import { opens, type Scope } from './scopes.js';
@@ -16,6 +17,10 @@ import { opens, type Scope } from './scopes.js';
 export type Access = 'public' | { scope: Scope; sessions?: true };
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** Calls `end` once the request's credential is no longer live, for what goes on longer than a moment; the returned function stops watching. */
+    watchCredential(request: Pick<FastifyRequest, 'headers'>, end: OnRevoked): () => void;
+  }
   interface FastifyContextConfig {
     access?: Access;
   }
@@ -49,6 +54,9 @@ export function actorOf(request: FastifyRequest): Principal {
  * the credential must also be live when all of it has arrived.
  */
 export const authPlugin = fp<{ authenticator: Authenticator; noteUse: (keyId: string) => void }>(async (app, { authenticator, noteUse }) => {
+  const streams = createOpenStreams(authenticator);
+  app.decorate('watchCredential', (request, end) => streams.watch(credentialOf(request), end));
+  app.addHook('onClose', async () => streams.close());
   app.decorateRequest('principal', null);
   app.decorateRequest('identity', undefined);
   app.addHook('onRoute', declareAccess);

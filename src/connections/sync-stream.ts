@@ -20,7 +20,11 @@ export async function streamSync(request: FastifyRequest, reply: FastifyReply, r
     throw new Problem('invalid_request', 'all=true means every identity; name none.', { errors: [{ field: 'query.all', message: 'contradicts the identity' }] });
   }
   const gone = new AbortController();
-  reply.raw.once('close', () => gone.abort(new Error('the caller left')));
+  const unwatch = request.server.watchCredential(request, (problem) => gone.abort(problem));
+  reply.raw.once('close', () => {
+    unwatch();
+    gone.abort(new Error('the caller left'));
+  });
 
   const stream = new PassThrough();
   const send = (event: string, data: unknown): void => {

@@ -37,6 +37,8 @@ export type RelayDependencies = {
   retryBudget: RetryBudget;
   metrics: Pick<ProxyMetrics, 'decided'>;
   timeoutMs: number;
+  /** Calls `end` when the request's credential is no longer live; the returned function stops that. */
+  watch(request: FastifyRequest, end: (problem: Problem) => void): () => void;
   /** Told which connection a provider, and not the upstream, answered 401 or 403 to. */
   noteRefusal(connectionId: string): void;
   /** Asks the vault about a connection that the upstream answered 404 to. Rejects with a problem that says more than that answer. */
@@ -81,6 +83,8 @@ export class Relay implements AttemptListener {
   #examined: OwnAnswer | undefined;
   /** Ends the reading of an answer that is certainly the upstream's own. */
   #patience: Silence | undefined;
+  /** Of an answer or an upload that goes on. */
+  #unwatch: (() => void) | undefined;
   /** Follows the body of the upstream's own answer. */
   #filter: SecretFilter | undefined;
   #held: Buffer | undefined;
@@ -120,6 +124,7 @@ export class Relay implements AttemptListener {
     this.#call = call;
     this.#recorder = recorder;
     this.#started = this.reply.elapsedTime;
+    if (call.body !== null && !Buffer.isBuffer(call.body)) this.#watch();
     this.dependencies.retryBudget.call();
     this.#try();
   }
@@ -149,12 +154,21 @@ export class Relay implements AttemptListener {
 
   /** Ends a call that has lasted too long, whatever it is doing. */
   expire(): void {
+    const during = 'The call lasted longer than calls may (PROXY_MAX_DURATION_MS).';
+    this.#stop(new Problem(this.attempts === 0 ? 'request_timeout' : 'upstream_timeout', during));
+  }
+
+  readonly #stop = (problem: Problem): void => {
     if (this.#over) return;
     const waiting = this.#attempt && !this.#head && !this.#retry;
     this.#attempt?.cancel();
     if (waiting) this.#report('ignored');
-    const during = 'The call lasted longer than calls may (PROXY_MAX_DURATION_MS).';
-    this.fail(new Problem(this.attempts === 0 ? 'request_timeout' : 'upstream_timeout', during));
+    this.fail(problem);
+  };
+
+  /** Ends with the request's credential from now on. */
+  #watch(): void {
+    this.#unwatch ??= this.dependencies.watch(this.request, this.#stop);
   }
 
   onInformation(status: number, rawHeaders: string[]): void {
@@ -380,6 +394,7 @@ export class Relay implements AttemptListener {
   }
 
   #flush(): void {
+    this.#watch();
     this.#sendHead();
     if (this.#held) this.#response.write(this.#held);
     this.#held = undefined;
@@ -411,6 +426,7 @@ export class Relay implements AttemptListener {
     this.#over = true;
     if (this.#retry) clearTimeout(this.#retry);
     this.#patience?.end();
+    this.#unwatch?.();
     this.#response.off('close', this.#onCallerGone);
     if (this.#queued) this.request.raw.socket.off('close', this.#onCallerGone);
     this.#settling = this.#recorder?.abandon(this.#attempt !== undefined && this.#attempt.sent && !this.#turnedAway);

@@ -2,11 +2,15 @@ import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 import pg from 'pg';
 import t from 'tap';
+import { createOpenStreams } from '../../src/auth/open-streams.js';
+import { type Principal, rootPrincipal } from '../../src/auth/principal.js';
+import { Problem } from '../../src/errors.js';
 import { createPostgresDatabase, postgresUrl } from '../helpers/database.js';
-import { type Gateway, rootKey } from '../helpers/gateway.js';
+import { type Gateway, rootKey, startGateway } from '../helpers/gateway.js';
 import { startGatewayProcess } from '../helpers/gateway-process.js';
 import { open } from '../helpers/raw-http.js';
 import { recordings } from '../helpers/sandbox.js';
+import { startUpstream, storeConnection } from '../helpers/upstream.js';
 import { asBearer, claimOf, openSession, startBoth } from '../helpers/trust.js';
 
 t.setTimeout(300_000);
@@ -76,6 +80,81 @@ async function hold(gateway: Gateway, path: string, credential: string, body: st
     return Buffer.concat(chunks).toString();
   };
 }
+
+t.test('listening on after the revocation', async (t) => {
+  const upstream = await startUpstream(t, (request, response) => {
+    request.resume();
+    if (request.method === 'POST') return;
+    response.writeHead(200, { 'x-pica-passthrough-content-type': 'text/event-stream' });
+    const beat = setInterval(() => response.write('data: secret\n\n'), 50);
+    response.once('close', () => clearInterval(beat));
+  });
+  const gateway = await startGateway(t, upstream.url, { ACTION_RESOLUTION: 'off' });
+  await storeConnection(gateway);
+  const listen = (key: string) => fetch(`${gateway.url}/proxy/gmail/events`, { headers: { 'x-api-key': key, 'x-user-id': 'ada' } });
+  const made = async () => (await gateway.request('POST', '/api-keys', { json: { name: 'x', scopes: ['proxy'] } })).json as { id: string; key: string };
+
+  await t.test('an event stream ends with its key, another one goes on', async (t) => {
+    const { id, key } = await made();
+    const [revoked, live] = [await listen(key), await listen(rootKey)];
+    t.same([revoked.status, live.status], [200, 200]);
+    const reader = live.body!.getReader();
+    await reader.read();
+    const readAll = revoked.text();
+    t.equal((await gateway.request('DELETE', `/api-keys/${id}`)).status, 204);
+    await t.rejects(readAll, 'broken off, so that it cannot be taken for whole');
+    t.equal((await reader.read()).done, false);
+    await reader.cancel();
+  });
+
+  await t.test('and so does one whose key was rotated away or has expired', async (t) => {
+    const { id, key } = await made();
+    const readAll = (await listen(key)).text();
+    t.equal((await gateway.request('POST', `/api-keys/${id}/rotate`, { json: { overlapSeconds: 1 } })).status, 201);
+    await t.rejects(readAll);
+  });
+
+  await t.test('an upload is given up', async (t) => {
+    const { id, key } = await made();
+    const socket = open(gateway.url);
+    const closed = once(socket, 'close');
+    const heard: Buffer[] = [];
+    socket.on('data', (chunk: Buffer) => heard.push(chunk));
+    const arrived = once(upstream.server, 'request');
+    socket.write(`POST /proxy/gmail/upload HTTP/1.1\r\nhost: x\r\nx-api-key: ${key}\r\nx-user-id: ada\r\ncontent-length: 1000000\r\nconnection: close\r\n\r\n${'x'.repeat(100_000)}`);
+    await arrived;
+    t.equal((await gateway.request('DELETE', `/api-keys/${id}`)).status, 204);
+    await closed;
+    t.match(Buffer.concat(heard).toString(), /^HTTP\/1\.1 401 .*x-authkit-error: unauthorized/s);
+  });
+});
+
+t.test('a session\'s streams end with it; while nothing is known they go on', async (t) => {
+  let answer: () => Promise<Principal> = async () => rootPrincipal;
+  let asked: () => void = () => {};
+  const streams = createOpenStreams({ authenticate: () => {
+    asked();
+    return answer();
+  } }, 5);
+  // The streams' own timer holds no process up.
+  const awake = setInterval(() => {}, 1_000);
+  t.teardown(() => {
+    clearInterval(awake);
+    streams.close();
+  });
+  const next = () => new Promise<void>((resolve) => (asked = resolve));
+  let ended = 0;
+  const over = new Promise<void>((resolve) => {
+    for (const _stream of [1, 2]) streams.watch('ags_x', () => (ended += 1) === 2 && resolve());
+  });
+  await next();
+  answer = () => Promise.reject(new Problem('service_unavailable', 'the database is away'));
+  await next();
+  await next();
+  t.equal(ended, 0);
+  answer = () => Promise.reject(new Problem('unauthorized', 'ended'));
+  await over;
+});
 
 t.test('finishing a request after the revocation that was opened before it', async (t) => {
   const { gateway, sandbox } = await startBoth(t);
