@@ -15,7 +15,7 @@ export default tseslint.config(
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
     },
   },
-  { files: ['scripts/**', 'bench/**', 'sandbox/main.ts', 'src/server.ts', 'src/keys-cli.ts', 'src/db-migrate.ts'], rules: { 'no-console': 'off' } },
+  { files: ['scripts/**', 'bench/**', 'sandbox/main.ts', 'src/server.ts', 'src/keys-cli.ts', 'src/db-copy.ts', 'src/db-migrate.ts'], rules: { 'no-console': 'off' } },
   { files: ['src/demo/page/**'], rules: { 'max-len': 'off' } },
   { files: ['test/**', 'sandbox/**'], rules: { '@typescript-eslint/no-explicit-any': 'off', 'max-len': ['error', { code: 260 }] } },
 );
