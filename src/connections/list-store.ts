@@ -9,6 +9,7 @@ const environments = ['test', 'live'];
 const broad = new Set(['identityType', 'platform', 'environment', 'state', 'tag']);
 /** Of a tag's rows, so many of the newest of all are looked through first. */
 const newestRows = 3_000;
+const mostAttempts = 5;
 
 /** An identity's, a key's or everybody's connections are left to the planner; see {@link byKind} and {@link byTag} for the rest. */
 export function createConnectionList(prisma: PrismaClient) {
@@ -19,11 +20,11 @@ export function createConnectionList(prisma: PrismaClient) {
     };
     const names = Object.keys(filter).filter((name) => filter[name as keyof ConnectionFilter] !== undefined);
     if (names.length === 0 || names.some((name) => !broad.has(name))) return prisma.userConnection.findMany({ where, orderBy: newestFirst, take: limit });
-    for (;;) {
+    for (let attempt = 1; ; attempt += 1) {
       const ids = tag === undefined ? await byKind(prisma, members, position, limit) : await byTag(prisma, tag, members, position, limit);
       const rows = await prisma.userConnection.findMany({ where: { ...where, id: { in: ids } }, orderBy: newestFirst });
       // Fewer: one was changed or deleted meanwhile, and a page that is not full would end the list.
-      if (rows.length === ids.length) return rows;
+      if (rows.length === ids.length || attempt === mostAttempts) return rows;
     }
   };
 }

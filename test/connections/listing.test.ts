@@ -1,5 +1,5 @@
 import t from 'tap';
-import { createConnectionStore, type ConnectionFilter } from '../../src/connections/store.js';
+import { type ConnectionFilter, createConnectionStore } from '../../src/connections/store.js';
 import { openTestDatabase } from '../helpers/database.js';
 
 t.setTimeout(300_000);
@@ -16,16 +16,17 @@ const rows = Array.from({ length: 4_000 }, (_, n) => ({
 await prisma.userConnection.createMany({ data: rows });
 const stored = await prisma.userConnection.findMany({ orderBy: [{ createdAt: 'desc' }, { id: 'desc' }] });
 
-const values: Record<keyof ConnectionFilter, string[]> = {
+type Filter = Omit<ConnectionFilter, 'platforms'>;
+const values: Record<keyof Filter, string[]> = {
   identity: ['user-7', 'nobody'], identityType: ['user', 'team', 'project'], platform: ['gmail', 'exa'], environment: ['test', 'live'],
   state: ['operational', 'failed', 'unknown'], key: [rows[77]!.key], tag: ['old', 'common', '17', 'odd \' " { , }', 'platform gmail', 'none'],
 };
-const names = Object.keys(values) as (keyof ConnectionFilter)[];
-const some = (filter: ConnectionFilter) => stored.filter((row) => Object.entries(filter).every(([name, value]) =>
+const names = Object.keys(values) as (keyof Filter)[];
+const some = (filter: Filter) => stored.filter((row) => Object.entries(filter).every(([name, value]) =>
   (name === 'tag' ? row.tags.includes(value) : row[name as 'state'] === value)));
 
 t.test('every filter, pair and some triples give the newest rows first, and pages that add up', async (t) => {
-  const filters: ConnectionFilter[] = [{}];
+  const filters: Filter[] = [{}];
   for (const [index, one] of names.entries()) {
     for (const value of values[one]) {
       filters.push({ [one]: value });
@@ -48,5 +49,12 @@ t.test('every filter, pair and some triples give the newest rows first, and page
 });
 
 t.test('a list tells all of a row, however it was found', async (t) => {
-  for (const filter of [{ state: 'failed' }, { tag: 'common' }, { tag: '17' }] as ConnectionFilter[]) t.same((await store.list(filter, undefined, 1))[0], some(filter)[0]);
+  for (const filter of [{ state: 'failed' }, { tag: 'common' }, { tag: '17' }] as Filter[]) t.same((await store.list(filter, undefined, 1))[0], some(filter)[0]);
+});
+
+t.test('what a credential may see narrows every list', async (t) => {
+  for (const filter of [{}, { identity: 'user-7' }, { state: 'failed' }, { tag: 'old' }, { platform: 'gmail' }] as Filter[]) {
+    const expected = some(filter).filter(({ platform }) => platform !== 'gmail').slice(0, 21);
+    t.same((await store.list({ ...filter, platforms: ['slack', 'github'] }, undefined, 21)).map(({ id }) => id), expected.map(({ id }) => id), JSON.stringify(filter));
+  }
 });
