@@ -1,6 +1,7 @@
 // npm run bench:list: does GET /connections?identity=… stay flat, and is every filter and pair of filters quick? Measures
 // the same request against 1,000 and 1,000,000 rows in one run, and then every filter and pair against 1,000,000, for values
 // that most, some, few and no rows have; on Postgres (BENCH_DATABASE_URL, a server on which a database may be made and dropped).
+import { randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import pg from 'pg';
 import { buildApp } from '../src/app.js';
@@ -18,7 +19,7 @@ const rounds = 3;
 /** What a page of a million rows may take, whatever it is filtered by. */
 const mostMs = 50;
 const repetitions = 7;
-const rootKey = 'bench-root-key-0123456789abcdef0123456789';
+const rootKey = randomBytes(32).toString('hex');
 
 const name = `authkit_bench_${process.pid}`;
 const url = Object.assign(new URL(server), { pathname: `/${name}` }).href;

@@ -34,22 +34,18 @@ type Kind = Pick<ConnectionFilter, 'identityType' | 'platform' | 'environment' |
 /**
  * Environments, types and states are few: the rows are the newest of all their combinations, each of which is one short
  * stretch of an index, however many rows or how few it has. Left to itself, the planner takes a filter without hits for one
- * with many and walks the whole table in its order. The comparison of whole rows, and the order by all of their members,
- * leave it that one index only.
+ * with many and walks the whole table in its order. NULLS LAST is the order of these indexes only, so that none but them will do.
  */
 async function byKind(prisma: PrismaClient, { platform, environment, identityType, state }: Kind, position: Position | undefined, limit: number): Promise<string[]> {
-  const [columns, values] = platform === undefined
-    ? [Prisma.sql`c.environment, c.identity_type, c.state`, Prisma.sql`e, t, s`]
-    : [Prisma.sql`c.platform, c.environment, c.identity_type, c.state`, Prisma.sql`${platform}::text, e, t, s`];
-  const order = Prisma.sql`${platform === undefined ? Prisma.empty : Prisma.sql`c.platform DESC,`} c.environment DESC, c.identity_type DESC, c.state DESC`;
+  const onPlatform = platform === undefined ? Prisma.empty : Prisma.sql`AND c.platform = ${platform}::text`;
   const rows = await prisma.$queryRaw<{ id: string }[]>`
     SELECT found.id
     FROM unnest(${oneOf(environment, environments)}::text[]) e CROSS JOIN unnest(${oneOf(identityType, identityTypes)}::text[]) t
       CROSS JOIN unnest(${oneOf(state, connectionStates)}::text[]) s CROSS JOIN LATERAL (
         SELECT c.id, c.created_at FROM user_connections c
-        WHERE (${columns}, c.created_at, c.id) >= (${values}, '-infinity'::timestamptz, '00000000-0000-0000-0000-000000000000'::uuid)
-          AND (${columns}, c.created_at, c.id) < (${values}, ${createdAt(position)}::timestamptz, ${position?.id ?? lastId}::uuid)
-        ORDER BY ${order}, c.created_at DESC, c.id DESC LIMIT ${limit}
+        WHERE c.environment = e AND c.identity_type = t AND c.state = s ${onPlatform}
+          AND (c.created_at, c.id) < (${createdAt(position)}::timestamptz, ${position?.id ?? lastId}::uuid)
+        ORDER BY c.created_at DESC NULLS LAST, c.id DESC NULLS LAST LIMIT ${limit}
       ) found
     ORDER BY found.created_at DESC, found.id DESC LIMIT ${limit}`;
   return rows.map(({ id }) => id);
