@@ -1,10 +1,11 @@
 import type { UserConnectionModel } from '../persistence/generated/models.js';
 import { databaseNow, Prisma, type PrismaClient } from '../persistence/database.js';
-import { after, newestFirst, type Position } from '../persistence/keyset.js';
+import { newestFirst, type Position } from '../persistence/keyset.js';
 import { appendEvent } from '../persistence/outbox.js';
 import type { Identity } from '../auth/identity.js';
 import { createConnectionBatches, isDeadlock } from './batch-store.js';
 import { eventOf, eventsOfChange } from './events.js';
+import { createConnectionList } from './list-store.js';
 
 /** A stored connection. */
 export type Connection = UserConnectionModel;
@@ -97,11 +98,7 @@ export function createConnectionStore(prisma: PrismaClient): ConnectionStore {
     isReplaced: (connection) => isReplaced(prisma, connection),
     find: async (id, owner) => (await prisma.userConnection.findFirst({ where: { id, ...ownedBy(owner) } })) ?? undefined,
     findByKey: async (key) => (await prisma.userConnection.findUnique({ where: { key } })) ?? undefined,
-    list: ({ tag, platforms, ...filter }, position, limit) => prisma.userConnection.findMany({
-      where: { ...definedOnly(filter), ...(platforms ? { AND: { platform: { in: [...platforms] } } } : {}), ...(tag === undefined ? {} : { tags: { has: tag } }), ...after(position) },
-      orderBy: newestFirst,
-      take: limit,
-    }),
+    list: createConnectionList(prisma),
     async fitting({ failed, ...fit }, limit) {
       const where = { ...fit, ...(failed === undefined ? {} : { state: failed ? 'failed' : { not: 'failed' } }) };
       const rows = await prisma.userConnection.findMany({ where, orderBy: newestFirst, take: limit });
@@ -172,8 +169,4 @@ async function lock(tx: Prisma.TransactionClient, where: RowCondition): Promise<
 
 function ownedBy(owner: Identity | undefined) {
   return owner ? { identity: owner.identity, identityType: owner.identityType } : {};
-}
-
-function definedOnly<T extends object>(filter: T): T {
-  return Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined)) as T;
 }
