@@ -30,7 +30,12 @@ export async function tryAdvisoryLock(session: SessionFactory, schema: string, l
   try {
     if (await take(client, schema, lock)) {
       // A server that vanished without a word is noticed by asking.
-      const heartbeat = setInterval(() => void client.query('SELECT 1').catch(lose), heartbeatMs);
+      let asking = false;
+      const heartbeat = setInterval(() => {
+        if (asking) return;
+        asking = true;
+        (client.query('SELECT 1') as Promise<unknown>).then(() => void (asking = false), lose);
+      }, heartbeatMs);
       heartbeat.unref();
       return {
         lost: lost.signal,

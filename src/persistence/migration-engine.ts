@@ -26,7 +26,7 @@ export async function withMigrationEngine<T>(adapter: SqlMigrationAwareDriverAda
     const id = /External error id#(\d+)/.exec(String(error))?.[1];
     const original = id === undefined ? undefined : bound.errorRegistry.consumeError(Number(id))?.error;
     const migration = /migration_name="([^"]+)"/.exec(String(error))?.[1];
-    throw original instanceof Error ? new Error(`${migration ? `migration ${migration}: ` : ''}${original.message}`, { cause: original }) : error;
+    throw new Error(`${migration ? `migration ${migration}: ` : ''}${original instanceof Error ? original.message : withoutTrace(error)}`, { cause: original ?? error });
   } finally {
     engine.free();
     // The engine takes an advisory lock that only the end of its session frees: left open, it keeps other replicas from starting.
@@ -45,6 +45,12 @@ function rememberConnections(factory: SqlMigrationAwareDriverAdapterFactory, ope
     },
     connectToShadowDb: () => factory.connectToShadowDb(),
   };
+}
+
+/** The engine's own words, without the back-trace of its Rust code that it adds. */
+function withoutTrace(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.replace(/\n\s+0: [\s\S]*$/, '').replace(/^(?:Error: )?ERROR: /, '').trim();
 }
 
 async function instantiate(): Promise<void> {
