@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const dataDir = await mkdtemp(join(tmpdir(), 'smoke-'));
-const rootKey = 'smoke-root-key-0123456789abcdef01234567';
+const rootKey = 'smoke-root-key-8f3ac1d97b2e640512cd';
 const base = { PATH: process.env['PATH'], HOME: process.env['HOME'], DATA_DIR: dataDir, PORT: '3999' };
 const secrets = { PICA_SECRET_KEY: 'sk_test_smoke', ADMIN_API_KEY: rootKey, PICA_BASE_URL: 'http://127.0.0.1:9' };
 const url = `http://127.0.0.1:${base.PORT}`;

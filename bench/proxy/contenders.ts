@@ -8,7 +8,7 @@ import { connection, isInstalled, startNginx } from './stub.js';
 /** A proxy under test, at `url` + path, called with `headers`. */
 export type Contender = { name: string; url: string; headers: Record<string, string>; process: ChildProcess };
 
-const rootKey = 'bench-root-key-0123456789abcdef0123456789';
+const rootKey = 'bench-root-key-8f3ac1d97b2e640512cd';
 const core = 0;
 
 /** Starts every contender: the gateway as built and in production configuration, bare http-proxy, the guide's handler, nginx. */
