@@ -46,13 +46,19 @@ async function main(): Promise<void> {
   const cluster = await startCluster(scope.test, { max_connections: '100' });
   const direct = await cluster.createDatabase('authkit');
   const database = await startForwarder(scope.test, direct);
-  const pooler = withoutPgBouncer ? undefined : await startPgBouncer(scope.test, database.url);
+  let pooler = withoutPgBouncer ? undefined : await startPgBouncer(scope.test, database.url);
+  const poolerUrl = pooler?.url;
+  const restartPooler = async (): Promise<void> => {
+    await pooler!.stop();
+    // On the port that the replicas know.
+    pooler = await startPgBouncer(scope.test, database.url, { listen_port: new URL(poolerUrl!).port });
+  };
   if (!pooler) log(`left out: PgBouncer (${withoutPgBouncer})`);
 
   const upstream = await startVault(scope);
   const application = await startApplication(scope);
   const env = {
-    ...(pooler ? { DATABASE_URL: pooler.url, DATABASE_DIRECT_URL: database.url } : { DATABASE_URL: database.url }),
+    ...(pooler ? { DATABASE_URL: poolerUrl!, DATABASE_DIRECT_URL: database.url } : { DATABASE_URL: database.url }),
     DATABASE_POOL_SIZE: '2', PICA_BASE_URL: upstream.url, PICA_SECRET_KEY: 'sk_test_chaos', ADMIN_API_KEY: rootKey, HOST: '127.0.0.1',
     WEBHOOK_ALLOW_PRIVATE: 'true', RECONCILE_INTERVAL_MS: '0', ACTION_RESOLUTION: 'off',
   };
@@ -66,7 +72,7 @@ async function main(): Promise<void> {
 
   await call(urls[0]!, 'POST', '/webhooks', { url: application.url });
   await call(urls[0]!, 'POST', '/connections', { key: upstream.seed('reader'), platform: 'gmail' }, { 'x-user-id': 'reader' });
-  const world: World = { replicas, cluster, database, restartPooler: pooler && (() => pooler.restart()), log };
+  const world: World = { replicas, cluster, database, restartPooler: pooler && restartPooler, log };
   const table: Record<string, object> = {};
   for (const round of rounds) {
     if (values.only && !values.only.split(',').includes(round.name)) continue;
