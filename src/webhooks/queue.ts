@@ -53,14 +53,14 @@ export function createDeliveryQueue(prisma: PrismaClient, leaseSeconds = 8): Del
 
     async claim(limit, busy, among) {
       const lease = randomUUID();
+      // A scalar subquery, not NOT EXISTS: Postgres would plan that as a join over everything that waits, for each claim.
       const rows = await prisma.$queryRaw<Row[]>`
         WITH due AS (
           SELECT d.id FROM webhooks w CROSS JOIN LATERAL (
             SELECT c.id, c.next_attempt_at FROM webhook_deliveries c
-            WHERE c.webhook_id = w.id AND c.status = 'pending' AND c.next_attempt_at <= now() AND NOT EXISTS (
-              SELECT 1 FROM webhook_deliveries earlier
-              WHERE earlier.webhook_id = c.webhook_id AND earlier.connection_id = c.connection_id
-                AND earlier.status = 'pending' AND earlier.sequence < c.sequence)
+            WHERE c.webhook_id = w.id AND c.status = 'pending' AND c.next_attempt_at <= now() AND c.sequence = (
+              SELECT min(first.sequence) FROM webhook_deliveries first
+              WHERE first.webhook_id = c.webhook_id AND first.connection_id = c.connection_id AND first.status = 'pending')
             ORDER BY c.next_attempt_at, c.sequence LIMIT 1 FOR UPDATE SKIP LOCKED
           ) d WHERE w.active AND w.id <> ALL (${[...busy]}::uuid[]) AND (${among === undefined} OR w.id = ANY (${[...among ?? []]}::uuid[])) ORDER BY d.next_attempt_at LIMIT ${limit}
         ), claimed AS (
