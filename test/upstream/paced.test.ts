@@ -86,7 +86,7 @@ t.test('a reset further away than an hour is taken for an hour: a timer cannot h
 
 t.test('a 429 says when to come back, in whichever form the upstream told it', async (t) => {
   const now = 1_800_000_000_000;
-  const told = (headers: Record<string, string>) => problemForStatus(429, (name) => headers[name], now).extras.headers?.['retry-after'];
+  const told = (headers: Record<string, string>) => problemForStatus(429, (name) => headers[name], undefined, now).extras.headers?.['retry-after'];
   t.equal(told({ 'x-pica-rate-limit-reset': '42' }), '42');
   t.equal(told({ 'x-one-rate-limit-reset': '42' }), '42');
   t.equal(told({ 'x-pica-rate-limit-reset': '1800000030' }), '30', 'a Unix time');
