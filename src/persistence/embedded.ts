@@ -29,8 +29,11 @@ export async function openEmbedded(dataDir: string | undefined): Promise<Databas
   }
 }
 
+// PGlite reserves 160 MiB for shared buffers, of one user's small database; the operating system caches its files as well.
+const settings = ['-c', 'shared_buffers=16MB'];
+
 async function openPGlite(files: NodeFS | undefined, directory: HeldDirectory | undefined): Promise<Database> {
-  const pglite = await PGlite.create(files ? { fs: files } : { dataDir: 'memory://' });
+  const pglite = await PGlite.create({ ...(files ? { fs: files } : { dataDir: 'memory://' }), startParams: [...PGlite.defaultStartParams, ...settings] });
   // As every session on Postgres: see session.ts.
   await pglite.exec("SET TimeZone TO 'UTC'; SET DateStyle TO 'ISO'");
   const { rows: [row] } = await pglite.query<{ version: string }>("SELECT current_setting('server_version') AS version");
