@@ -12,7 +12,7 @@ export async function startBalancer(scope: Scope, directory: string, port: numbe
   const file = join(directory, 'nginx.conf');
   await writeFile(file, `
 daemon off; worker_processes 1; pid ${directory}/nginx.pid; error_log ${directory}/nginx.log warn;
-events { worker_connections 1024; }
+events { worker_connections 8192; }
 http {
   access_log off;
   client_body_temp_path ${directory}/body; proxy_temp_path ${directory}/proxy; fastcgi_temp_path ${directory}/f; uwsgi_temp_path ${directory}/u; scgi_temp_path ${directory}/s;
