@@ -24,8 +24,8 @@ const maxDecodedBytes = 16 * 1024 * 1024;
  * stream breaks off with these.
  */
 export function guardBody(taken: RequestBody, call: GuardedCall): GuardedBody | Promise<GuardedBody> {
-  const { content } = taken;
-  const asItIs: GuardedBody = { ...taken, headers: call.headers, original: content };
+  const { content, length } = taken;
+  const asItIs: GuardedBody = { content, length, headers: call.headers, original: content };
   if (call.custom === false) return asItIs;
   if (call.custom) {
     refuseInQuery(call.target);
